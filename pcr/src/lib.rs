@@ -5,11 +5,38 @@
 extern crate alloc;
 
 mod bank;
+mod boot_plan;
+mod dialect;
+mod error;
 mod event_log;
+mod pcr11;
+mod phase;
+mod policy;
+mod prepared;
+mod public_key;
+#[cfg(feature = "rsa")]
+mod rsa_signer;
+mod signature_document;
+mod signer;
 
 pub use bank::{Bank, Digest, ParseBankError, ParseDigestError, Register};
+pub use boot_plan::PlannedEvent;
+pub use dialect::Dialect;
+pub use error::Error;
 pub use event_log::{
     CelContent, CelLog, CelRecord, Event, EventData, EventDigest, EventLog, EventLogError,
     EventType, Finding, FindingKind, FirmwareBlob, GptEntries, Guid, ImageLoad, LogDifference,
     LogFormat, ParseGuidError, Replay, SpecId, VariableData,
 };
+pub use pcr11::{HardwareChoice, MeasuredSection, Pcr11, Prediction, Profile, SectionId};
+pub use phase::PhasePath;
+pub use policy::{Policies, Policy, pcr_policy_digest};
+pub use prepared::{PreparedPolicies, SigningRequest};
+pub use public_key::{KeyRefusal, PublicKey};
+#[cfg(feature = "rsa")]
+pub use rsa_signer::RsaSigner;
+pub use signature_document::{
+    DocumentLayout, SignatureDocument, SignatureEntry, SignatureStatus, SignedPolicy,
+    signature_document_len,
+};
+pub use signer::{BoxError, Signer, ToBeSigned};

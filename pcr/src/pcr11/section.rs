@@ -1,0 +1,171 @@
+//! One section: which it is, its length, its hashes.
+
+use alloc::vec::Vec;
+
+use crate::bank::{Bank, Digest, Hasher};
+use crate::dialect::Dialect;
+use crate::pcr11::hashing;
+
+/// Which section of a UKI some bytes belong to.
+///
+/// A section is named by its profile (`None` for the base, before the first `.profile`), its name
+/// with the dot, and, where several of one name stand in one profile, its place among them. A plain
+/// name means the base. A missing name (headers, padding) is accepted and ignored, so that an image
+/// writer's parts can be passed on as they come.
+///
+/// # Examples
+/// ```
+/// use pcr::{Bank, Dialect, Pcr11};
+///
+/// let mut boot = Pcr11::new(Dialect::Systemd257, &[Bank::Sha256]);
+/// boot.observe(".linux", b"kernel");               // base
+/// boot.observe((Some(1), ".cmdline"), b"debug");   // profile @1
+/// boot.observe((None, ".dtbauto", 1), b"...");     // the second of its name in the base
+/// boot.observe((None, None), b"padding");          // no section
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SectionId<'a> {
+    profile: Option<usize>,
+    name: Option<&'a str>,
+    ordinal: usize,
+}
+
+impl<'a> SectionId<'a> {
+    /// The first section of this name in this profile.
+    #[must_use]
+    pub const fn new(profile: Option<usize>, name: &'a str) -> Self {
+        Self {
+            profile,
+            name: Some(name),
+            ordinal: 0,
+        }
+    }
+
+    /// The section after `ordinal` others of the same name in the same profile.
+    #[must_use]
+    pub const fn nth(mut self, ordinal: usize) -> Self {
+        self.ordinal = ordinal;
+        self
+    }
+
+    /// The key under which the section is kept; `None` for sections of no interest.
+    pub(super) fn key(self) -> Option<Key> {
+        Some(Key {
+            name: Dialect::known_section(self.name?)?,
+            profile: self.profile,
+            ordinal: self.ordinal,
+        })
+    }
+}
+
+impl<'a> From<&'a str> for SectionId<'a> {
+    fn from(name: &'a str) -> Self {
+        Self::new(None, name)
+    }
+}
+
+impl<'a> From<(Option<usize>, &'a str)> for SectionId<'a> {
+    fn from((profile, name): (Option<usize>, &'a str)) -> Self {
+        Self::new(profile, name)
+    }
+}
+
+impl<'a> From<(Option<usize>, &'a str, usize)> for SectionId<'a> {
+    fn from((profile, name, ordinal): (Option<usize>, &'a str, usize)) -> Self {
+        Self::new(profile, name).nth(ordinal)
+    }
+}
+
+impl<'a> From<Option<&'a str>> for SectionId<'a> {
+    fn from(name: Option<&'a str>) -> Self {
+        Self {
+            profile: None,
+            name,
+            ordinal: 0,
+        }
+    }
+}
+
+impl<'a> From<(Option<usize>, Option<&'a str>)> for SectionId<'a> {
+    fn from((profile, name): (Option<usize>, Option<&'a str>)) -> Self {
+        Self {
+            profile,
+            name,
+            ordinal: 0,
+        }
+    }
+}
+
+impl<'a> From<(Option<usize>, Option<&'a str>, usize)> for SectionId<'a> {
+    fn from((profile, name, ordinal): (Option<usize>, Option<&'a str>, usize)) -> Self {
+        Self {
+            profile,
+            name,
+            ordinal,
+        }
+    }
+}
+
+/// Sections in table order within one name: base, then the profiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) profile: Option<usize>,
+    pub(crate) ordinal: usize,
+}
+
+/// Sections up to this size are kept, if another register or the initrd needs their text.
+const KEPT_MAX: usize = 1 << 20;
+
+/// What is remembered of a section.
+#[derive(Debug, Clone)]
+pub(crate) struct Section {
+    len: u64,
+    hashers: Vec<Hasher>,
+    text: Option<Vec<u8>>,
+}
+
+impl Section {
+    pub(super) fn new(name: &str, banks: &[Bank]) -> Self {
+        let kept = matches!(
+            name,
+            ".osrel" | ".cmdline" | ".uname" | ".pcrsig" | ".pcrpkey" | ".profile"
+        );
+        Self {
+            len: 0,
+            hashers: if name == ".pcrsig" {
+                Vec::new()
+            } else {
+                banks.iter().copied().map(Hasher::new).collect()
+            },
+            text: kept.then(Vec::new),
+        }
+    }
+
+    pub(super) fn update(&mut self, bytes: &[u8]) {
+        self.len = self.len.saturating_add(bytes.len() as u64);
+        hashing::update(&mut self.hashers, bytes);
+        if let Some(text) = &mut self.text {
+            if text.len().saturating_add(bytes.len()) > KEPT_MAX {
+                self.text = None;
+            } else {
+                text.extend_from_slice(bytes);
+            }
+        }
+    }
+
+    /// Bytes seen so far.
+    pub(crate) const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The digests of the content, one for each bank.
+    pub(crate) fn digests(&self) -> Vec<Digest> {
+        self.hashers.iter().cloned().map(Hasher::finish).collect()
+    }
+
+    /// The content, of small text sections.
+    pub(crate) fn text(&self) -> Option<&[u8]> {
+        self.text.as_deref()
+    }
+}
