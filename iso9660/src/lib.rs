@@ -1,2 +1,25 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod error;
+mod fat;
+mod field;
+mod gpt;
+mod guid;
+mod image;
+mod iso;
+mod plan;
+mod source;
+mod timestamp;
+mod tree;
+mod unique;
+
+pub use error::{Error, NameProblem};
+pub use fat::{Fat, FatKind};
+pub use guid::{Guid, GuidError};
+pub use image::{BiosBoot, Image};
+pub use iso::name::Level;
+pub use plan::{Plan, PlanReader, Region};
+pub use source::Source;
+pub use timestamp::Timestamp;
+pub use tree::{Entry, Tree};

@@ -1,0 +1,89 @@
+//! Files that are in the ESP and in the ISO tree.
+
+use std::io::Read as _;
+
+use crate::Source;
+use crate::error::{Error, text};
+use crate::tree::{Content, Kind, ROOT, Tree, join};
+
+impl Tree {
+    /// Adds the files of the ESP to an ISO tree. A file that both have keeps the ISO tree's content;
+    /// if that is the same, it is stored in the ESP only when `possible`.
+    pub(super) fn show_esp(&mut self, esp: &Self, possible: bool) -> Result<(), Error> {
+        let mut pending = vec![(ROOT, ROOT, Vec::new())];
+        while let Some((from, to, path)) = pending.pop() {
+            for (name, &child) in esp.children(from).into_iter().flatten() {
+                let Some(node) = esp.nodes.get(child) else {
+                    continue;
+                };
+                let path = join(&path, name);
+                let own = self.children(to).and_then(|c| c.get(name)).copied();
+                let conflict = || Error::NotADirectory { path: text(&path) };
+                match (&node.kind, own) {
+                    (Kind::Directory(_), _) => {
+                        let id = match own {
+                            Some(id) if self.children(id).is_some() => id,
+                            Some(_) => return Err(conflict()),
+                            None => self
+                                .add_directory(to, name, node.attributes.clone())
+                                .ok_or_else(conflict)?,
+                        };
+                        pending.push((child, id, path));
+                    }
+                    (Kind::Content(content), None) => {
+                        let mut content = content.clone();
+                        if let Content::File { in_esp, .. } = &mut content {
+                            *in_esp = possible;
+                        }
+                        self.add_content(to, name, node.attributes.clone(), content);
+                    }
+                    (Kind::Content(content), Some(id)) => {
+                        let Some(own) = self.nodes.get_mut(id) else {
+                            continue;
+                        };
+                        match (&mut own.kind, content) {
+                            (Kind::Directory(_), _) => return Err(conflict()),
+                            (
+                                Kind::Content(Content::File { source, in_esp }),
+                                Content::File { source: other, .. },
+                            ) => *in_esp = possible && same_content(source, other, &path),
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two sources give the same bytes. What cannot be read is said when it is written.
+fn same_content(a: &Source, b: &Source, path: &[u8]) -> bool {
+    if a.is_same(b) {
+        return true;
+    }
+    let (Ok(a_len), Ok(b_len)) = (a.measure(path), b.measure(path)) else {
+        return false;
+    };
+    if a_len != b_len {
+        return false;
+    }
+    let (Ok(a), Ok(b)) = (a.open(), b.open()) else {
+        return false;
+    };
+    let (mut a, mut b) = (a.take(a_len), b.take(b_len));
+    let mut buffers = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        let n = match a.read(&mut buffers.0) {
+            Ok(0) => return true,
+            Ok(n) => n,
+            Err(_) => return false,
+        };
+        let (Some(x), Some(y)) = (buffers.0.get(..n), buffers.1.get_mut(..n)) else {
+            return false;
+        };
+        if b.read_exact(y).is_err() || x != y {
+            return false;
+        }
+    }
+}
