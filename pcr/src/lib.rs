@@ -18,9 +18,13 @@ mod public_key;
 mod rsa_signer;
 mod signature_document;
 mod signer;
+mod secure_boot;
 
 pub use bank::{Bank, Digest, ParseBankError, ParseDigestError, Register};
-pub use boot_plan::PlannedEvent;
+pub use boot_plan::{
+    Addon, BootPlan, BootPlanBuilder, Loader, PcrlockComponent, PlanNote, PlannedEvent,
+    gpt_event_data,
+};
 pub use dialect::Dialect;
 pub use error::Error;
 pub use event_log::{
@@ -40,3 +44,8 @@ pub use signature_document::{
     signature_document_len,
 };
 pub use signer::{BoxError, Signer, ToBeSigned};
+pub use secure_boot::{
+    BootImage, Candidates, Cause, EventCause, Explanation, KeyVariable, Outcome, Pcr7,
+    Pcr7Difference, Pcr7Prediction, PredictedEvent, Quirk, SecureBootError, SecureBootVariables,
+    Shim, ShimGeneration, VariableUpdate, Verdict,
+};

@@ -15,6 +15,7 @@ pub struct PlannedEvent {
     digests: Vec<Digest>,
     what: String,
     data: Vec<u8>,
+    phase: bool,
 }
 
 impl PlannedEvent {
@@ -32,6 +33,7 @@ impl PlannedEvent {
             digests,
             what: what.into(),
             data: Vec::new(),
+            phase: false,
         }
     }
 
@@ -73,14 +75,26 @@ impl PlannedEvent {
         self
     }
 
+    /// A word that userspace extends.
+    pub(super) fn of_phase(mut self, word: &[u8]) -> Self {
+        self.phase = true;
+        self.data = word.to_vec();
+        self
+    }
+
+    /// Whether userspace makes this measurement: it stands in no log of the firmware.
+    #[must_use]
+    pub const fn is_phase(&self) -> bool {
+        self.phase
+    }
+
     /// The register that is extended.
     #[must_use]
     pub const fn register(&self) -> Register {
         self.register
     }
 
-    /// The type under which the event is logged; phase words are extended by the operating system
-    /// and stand in no firmware log.
+    /// The type under which the event is logged.
     #[must_use]
     pub const fn event_type(&self) -> EventType {
         self.event_type
