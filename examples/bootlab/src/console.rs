@@ -108,7 +108,7 @@ fn meaning(line: &str) -> Option<Sign> {
     }
     if let Some(text) = CRASHES
         .iter()
-        .find_map(|crash| Some(line.get(line.find(crash)?..)?))
+        .find_map(|crash| line.get(line.find(crash)?..))
     {
         return Some(Sign::Crash(text.trim().to_owned()));
     }
