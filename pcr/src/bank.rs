@@ -274,6 +274,10 @@ impl Register {
     pub const SECURE_BOOT_POLICY: Self = Self(7);
     /// Images that were started.
     pub const BOOT_LOADER_CODE: Self = Self(4);
+    /// Drivers and option ROMs.
+    pub const OPTION_ROM_CODE: Self = Self(2);
+    /// The keys that shim trusts (MOK).
+    pub const SHIM_POLICY: Self = Self(14);
     /// Sections of the UKI, and boot phases.
     pub const KERNEL_BOOT: Self = Self(11);
     /// Command lines, credentials and the like that came from outside the UKI.

@@ -16,6 +16,7 @@ mod spec_id;
 mod variable;
 
 pub use cel::{CelContent, CelLog, CelRecord};
+pub(crate) use check::is_error_separator;
 pub use check::{Finding, FindingKind};
 pub use data::{EventData, FirmwareBlob, GptEntries, ImageLoad};
 pub use diff::LogDifference;
@@ -87,6 +88,14 @@ impl EventLog {
             }),
             spec_id: Some(spec_id),
             events: Vec::new(),
+        }
+    }
+
+    /// A crypto-agile log of events that have exactly these banks.
+    pub(crate) fn of_events(banks: &[Bank], events: Vec<Event>) -> Self {
+        Self {
+            events,
+            ..Self::crypto_agile(banks)
         }
     }
 
