@@ -74,7 +74,7 @@ pub(crate) enum Command {
     },
     AuthValue,
     Or(Vec<[u8; 32]>),
-    CommandCode(u32),
+    Code(u32),
 }
 
 impl Policy {
@@ -176,7 +176,7 @@ impl Policy {
                     commands.extend(chosen);
                     commands.push(Command::Or(digests));
                 }
-                Step::CommandCode(code) => commands.push(Command::CommandCode(*code)),
+                Step::CommandCode(code) => commands.push(Command::Code(*code)),
                 Step::AuthorizeNv(_) | Step::Nv(_) => {
                     return Err(Refusal::Damaged {
                         what: "the policy asks for an NV index, which is not supported",

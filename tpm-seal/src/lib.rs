@@ -1,11 +1,16 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(feature = "tpm"),
+    allow(dead_code, reason = "some of it serves TPM commands only")
+)]
 
 mod bank;
 mod error;
 mod evidence;
 mod hex;
 mod json;
+mod key_file;
 mod name;
 mod offline;
 mod policy;
@@ -30,6 +35,7 @@ mod wire;
 pub use bank::Bank;
 pub use error::Error;
 pub use evidence::Evidence;
+pub use key_file::KeyFile;
 pub use name::Name;
 pub use offline::seal_offline;
 pub use policy::{NvComparison, Policy, SignedPcrs, Step};

@@ -125,7 +125,7 @@ impl Wrapping {
             reason: "no AES-128 key from its seed",
         })?;
         cipher.encrypt(&mut sensitive);
-        let outer = hmac(&*hmac_key, &[&sensitive, name.as_bytes()]);
+        let outer = hmac(&hmac_key, &[&sensitive, name.as_bytes()]);
         let mut private = tpm2b(&outer);
         private.extend(sensitive.iter());
         SealedObject::new(public, private, Some(import_secret))
@@ -236,4 +236,71 @@ fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
         mac.update(part);
     }
     mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use zeroize::Zeroizing;
+
+    use super::Wrapping;
+    use crate::hex;
+    use crate::public_area::PublicArea;
+    use crate::secret::AuthValue;
+
+    fn check(state: &str, cases: &str) {
+        let state: Value = serde_json::from_str(state).unwrap();
+        let srk =
+            PublicArea::parse(&hex::decode(state["srk_tpm2b_public"].as_str().unwrap()).unwrap())
+                .unwrap();
+        let cases: Value = serde_json::from_str(cases).unwrap();
+        for case in cases.as_array().unwrap() {
+            let field = |name: &str| hex::decode(case[name].as_str().unwrap()).unwrap();
+            let array = |name: &str| Zeroizing::new(<[u8; 32]>::try_from(field(name)).unwrap());
+            let ecc = case["ephemeral_private"].is_string();
+            let ephemeral = array(if ecc { "ephemeral_private" } else { "seed" });
+            let wrapping = Wrapping {
+                ephemeral,
+                seed_value: array("seed_value"),
+            };
+            let (seed, _) = wrapping.seed(&srk).unwrap();
+            assert_eq!(hex::encode(&*seed), case["seed"]);
+            let attributes = u32::from_str_radix(case["attributes"].as_str().unwrap(), 16).unwrap();
+            let auth = AuthValue::trimmed(&field("auth_value"));
+            let object = wrapping
+                .wrap(
+                    &srk,
+                    &field("secret"),
+                    &field("auth_policy"),
+                    attributes,
+                    &auth,
+                )
+                .unwrap();
+            assert_eq!(hex::encode(object.public().as_bytes()), case["public"]);
+            assert_eq!(object.public().name().to_string(), case["name"]);
+            assert_eq!(hex::encode(object.private_value()), case["private"]);
+            let secret = object.import_secret().unwrap();
+            if ecc {
+                assert_eq!(hex::encode(secret), case["encrypted_secret"]);
+            } else {
+                assert_eq!(secret.len(), 256); // OAEP is random
+            }
+        }
+    }
+
+    #[test]
+    fn wraps_to_an_ecc_key_as_the_vectors_say() {
+        check(
+            include_str!("../tests/vectors/ecc-srk/tpm-state.json"),
+            include_str!("../tests/vectors/ecc-srk/offline-seal.json"),
+        );
+    }
+
+    #[test]
+    fn wraps_to_an_rsa_key_as_the_vectors_say() {
+        check(
+            include_str!("../tests/vectors/rsa-srk/tpm-state.json"),
+            include_str!("../tests/vectors/rsa-srk/offline-seal.json"),
+        );
+    }
 }

@@ -163,6 +163,35 @@ pub enum Refusal {
     PolicyFailed,
 }
 
+impl Refusal {
+    /// A word for the kind of refusal, which scripts may rely on.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::OtherTpm { .. } => "other-tpm",
+            Self::Register { .. } | Self::Registers { .. } => "register",
+            Self::NoSignatures { .. }
+            | Self::NoSignatureForBank { .. }
+            | Self::NoSignature { .. } => "no-signature",
+            Self::SignedByOtherKey { .. } => "other-key",
+            Self::BadSignature => "bad-signature",
+            Self::NoPolicyKey => "no-policy-key",
+            Self::PinNeeded => "pin-needed",
+            Self::WrongPin { .. } => "wrong-pin",
+            Self::LockedOut { .. } => "locked-out",
+            Self::Damaged { .. } => "damaged",
+            Self::HandleInUse { .. } => "handle-in-use",
+            Self::NotMeasured { .. } => "not-measured",
+            Self::BankInactive { .. } => "bank-inactive",
+            Self::PolicyKeyUnsupported => "policy-key-unsupported",
+            Self::OwnerPassword => "owner-password",
+            Self::Restless { .. } => "restless",
+            Self::NoBranch { first, .. } => first.kind(),
+            Self::PolicyFailed => "policy",
+        }
+    }
+}
+
 fn name(name: Option<&Name>) -> String {
     name.map_or_else(|| "unknown".to_owned(), ToString::to_string)
 }

@@ -3,13 +3,14 @@
 
 use core::fmt;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::policy::{self, SignedPcrs};
-use crate::{Bank, Error, PcrSelection, PcrValues, Refusal, hex};
+use crate::{Bank, Error, PcrSelection, PcrValues, PolicyKey, Refusal, hex};
 
 const WHAT: &str = "the signed PCR policy document";
 /// Where systemd looks for the document of the running system, in its order; then where the stub's copy lies in an
@@ -19,6 +20,13 @@ const PLACES: [&str; 4] = [
     "/run/systemd/tpm2-pcr-signature.json",
     "/usr/lib/systemd/tpm2-pcr-signature.json",
     "/.extra/tpm2-pcr-signature.json",
+];
+
+const KEY_PLACES: [&str; 4] = [
+    "/etc/systemd/tpm2-pcr-public-key.pem",
+    "/run/systemd/tpm2-pcr-public-key.pem",
+    "/usr/lib/systemd/tpm2-pcr-public-key.pem",
+    "/.extra/tpm2-pcr-public-key.pem",
 ];
 
 /// A document of signed PCR policies: the `.pcrsig` section of a UKI, `tpm2-pcr-signature.json` on the running system.
@@ -158,6 +166,22 @@ impl SignatureDocument {
         all
     }
 
+    /// The key that has signed something here, from the PEM files (`*.pem`) in these folders, and then from the places
+    /// where systemd and its stub leave the running system's key. A Talos token does not hold it.
+    #[must_use]
+    pub fn find_key<'a>(&self, folders: impl IntoIterator<Item = &'a Path>) -> Option<PolicyKey> {
+        let fingerprints = self.fingerprints();
+        let in_folders = folders.into_iter().flat_map(pem_files);
+        in_folders
+            .chain(KEY_PLACES.iter().map(PathBuf::from))
+            .find_map(|path| {
+                let key = PolicyKey::from_pem(&std::fs::read_to_string(path).ok()?).ok()?;
+                fingerprints
+                    .contains(&key.fingerprint().as_str())
+                    .then_some(key)
+            })
+    }
+
     /// The digest and signature for the state `measured`, by the key of `signed`.
     pub(crate) fn find(
         &self,
@@ -204,6 +228,24 @@ impl SignatureDocument {
         }
         Err(refusal)
     }
+}
+
+/// Sorted, so that the same folder always gives the same key.
+fn pem_files(folder: &Path) -> Vec<PathBuf> {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut files: Vec<PathBuf> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "pem"));
+    files.sort();
+    files
 }
 
 impl Entry {

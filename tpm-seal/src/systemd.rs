@@ -68,10 +68,10 @@ impl SystemdToken {
         if !pin && !steps.is_empty() {
             return cannot("anything but a signed policy, then registers, then a PIN");
         }
-        if let (Some((_, selection)), Some(values)) = (&signed, &values) {
-            if selection.bank() != values.bank() {
-                return cannot("registers of two banks");
-            }
+        if let (Some((_, selection)), Some(values)) = (&signed, &values)
+            && selection.bank() != values.bank()
+        {
+            return cannot("registers of two banks");
         }
         if pin != sealed.pin_salt().is_some() {
             return cannot("a PIN without salt");

@@ -1,5 +1,6 @@
 //! Tokens that Talos and systemd made, unsealed in the recorded state of their TPM.
 #![cfg(feature = "tpm")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod support;
 

@@ -35,6 +35,9 @@ pub(crate) struct Failure {
 
 pub(crate) type Answer<T> = Result<T, Failure>;
 
+/// Register numbers and their values.
+pub(crate) type Registers = Vec<(u8, Vec<u8>)>;
+
 /// `TPM_PT` groups that are asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LockoutProperties {
@@ -108,7 +111,7 @@ pub(crate) trait Commands {
     fn unseal(&mut self, object: Handle, policy: Option<Handle>, session: Handle)
     -> Answer<Secret>;
     /// Update counter, and register numbers with their values; a TPM gives a few at a time.
-    fn pcr_read(&mut self, selection: PcrSelection) -> Answer<(u32, Vec<(u8, Vec<u8>)>)>;
+    fn pcr_read(&mut self, selection: PcrSelection) -> Answer<(u32, Registers)>;
     /// `TPM_ALG_ID` of each bank with the registers that it has.
     fn banks(&mut self) -> Answer<Vec<(u16, Vec<u8>)>>;
     fn lockout(&mut self) -> Answer<LockoutProperties>;

@@ -18,7 +18,7 @@ use tss_esapi::traits::{Marshall as _, UnMarshall as _};
 use tss_esapi::{Context, TctiNameConf};
 
 use super::commands::{
-    Answer, Commands, Failure, Handle, LockoutProperties, Presented, SessionKind,
+    Answer, Commands, Failure, Handle, LockoutProperties, Presented, Registers, SessionKind,
 };
 use super::return_code::{HANDLE, LIBRARY};
 use crate::bank::sha256;
@@ -459,7 +459,7 @@ impl Commands for Esys {
             .map_err(named("TPM2_Unseal"))
     }
 
-    fn pcr_read(&mut self, selection: PcrSelection) -> Answer<(u32, Vec<(u8, Vec<u8>)>)> {
+    fn pcr_read(&mut self, selection: PcrSelection) -> Answer<(u32, Registers)> {
         let fail = named("TPM2_PCR_Read");
         let list = selection_list(selection).map_err(&fail)?;
         let (counter, read, digests) = self

@@ -179,7 +179,7 @@ fn run(scope: &mut Scope<'_>, session: Handle, command: &Command) -> Result<(), 
         }
         Command::AuthValue => scope.policy_auth_value(session)?,
         Command::Or(branches) => scope.policy_or(session, branches)?,
-        Command::CommandCode(code) => scope.policy_command_code(session, *code)?,
+        Command::Code(code) => scope.policy_command_code(session, *code)?,
     }
     Ok(())
 }
