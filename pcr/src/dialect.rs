@@ -80,7 +80,13 @@ impl Dialect {
             }
             None => (text, ""),
         };
-        match product {
+        Self::identify(product, version)
+    }
+
+    /// The dialect of a stub by its name and version (`systemd-stub`, `257.13-1~deb13u1`).
+    #[must_use]
+    pub fn identify(name: &str, version: &str) -> Self {
+        match name {
             "systemd-stub" => Self::from_systemd(version),
             "talos" => Self::Talos,
             "lanzastub" | "lanzaboote" | "lanzaboote_stub" => Self::Lanzaboote,

@@ -1,5 +1,6 @@
 //! One section: which it is, its length, its hashes.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::bank::{Bank, Digest, Hasher};
@@ -46,6 +47,33 @@ impl<'a> SectionId<'a> {
     pub const fn nth(mut self, ordinal: usize) -> Self {
         self.ordinal = ordinal;
         self
+    }
+
+    /// The sections of a UKI from their names in table order: those before the first `.profile` are
+    /// the base, each `.profile` begins the next profile.
+    ///
+    /// # Examples
+    /// ```
+    /// use pcr::SectionId;
+    ///
+    /// let names = [".linux", ".dtbauto", ".dtbauto", ".profile", ".cmdline"];
+    /// let sections: Vec<SectionId<'_>> = SectionId::in_table(names).collect();
+    /// assert_eq!(sections[2], SectionId::new(None, ".dtbauto").nth(1));
+    /// assert_eq!(sections[4], SectionId::new(Some(0), ".cmdline"));
+    /// ```
+    pub fn in_table(names: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = Self> {
+        let mut profile: Option<usize> = None;
+        let mut seen: BTreeMap<&'a str, usize> = BTreeMap::new();
+        names.into_iter().map(move |name| {
+            if name == ".profile" {
+                profile = Some(profile.map_or(0, |last| last.saturating_add(1)));
+                seen.clear();
+            }
+            let ordinal = seen.entry(name).or_default();
+            let section = Self::new(profile, name).nth(*ordinal);
+            *ordinal = ordinal.saturating_add(1);
+            section
+        })
     }
 
     /// The key under which the section is kept; `None` for sections of no interest.
