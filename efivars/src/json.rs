@@ -1,5 +1,9 @@
 //! The JSON form of virt-firmware (`virt-fw-vars --output-json`, `--set-json`) and of QEMU's `uefi-vars` device.
 
+mod describe;
+
+pub use describe::describe;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
@@ -7,7 +11,7 @@ use core::fmt::Write as _;
 use serde_json::Value;
 
 use crate::hash::hex;
-use crate::{Attributes, EfiTime, Error, Guid, Variable, VariableName};
+use crate::{Attributes, EfiTime, Error, Firmware, Guid, Machine, Variable, VariableName};
 
 /// Writes the document as virt-firmware does, with the variables in the order given.
 ///
@@ -81,6 +85,46 @@ pub fn from_str(text: &str) -> Result<Vec<Variable>, Error> {
     from_value(&document)
 }
 
+/// Writes a machine of the firmware model: the document of [`to_string`] with its `firmware`.
+#[must_use]
+pub fn machine_to_string(machine: &Machine) -> String {
+    let variables = to_string(machine.variables());
+    let rest = variables.strip_prefix('{').unwrap_or(&variables);
+    alloc::format!("{{\n    \"firmware\": \"{}\",{rest}", machine.firmware())
+}
+
+/// Reads a machine for the firmware model: the document of [`from_str`] with an optional `firmware`, such as `edk2-2022.11`
+/// (default `edk2-2025.02`). Without `variables` the machine has none.
+///
+/// # Errors
+///
+/// As [`from_str`], and [`Error::UnknownFirmware`].
+///
+/// # Examples
+///
+/// ```
+/// let machine = efivars::json::machine_from_str(r#"{"firmware": "edk2-2022.11"}"#)?;
+/// assert!(machine.setup_mode());
+/// # Ok::<(), efivars::Error>(())
+/// ```
+pub fn machine_from_str(text: &str) -> Result<Machine, Error> {
+    let document: Value =
+        serde_json::from_str(text).map_err(|error| Error::JsonSyntax(error.into()))?;
+    let object = document.as_object().ok_or(Error::Json {
+        what: "it is not an object",
+    })?;
+    let firmware = match object.get("firmware") {
+        Some(name) => name.as_str().ok_or(Error::UnknownFirmware)?.parse()?,
+        None => Firmware::Edk2_2025_02,
+    };
+    let variables = if object.contains_key("variables") {
+        from_value(&document)?
+    } else {
+        Vec::new()
+    };
+    Ok(Machine::with_variables(firmware, variables))
+}
+
 fn from_value(document: &Value) -> Result<Vec<Variable>, Error> {
     let list = document.get("variables").and_then(Value::as_array);
     list.ok_or(Error::Json {
@@ -122,13 +166,13 @@ fn variable(value: &Value) -> Result<Variable, Error> {
     let time = match value.get("time") {
         None | Some(Value::Null) => EfiTime::ZERO,
         Some(time) => {
-            let bytes = time
-                .as_str()
-                .and_then(unhex)
-                .and_then(|bytes| <[u8; 16]>::try_from(bytes).ok());
-            EfiTime::from_bytes(bytes.ok_or(Error::Json {
-                what: "`time` is not 16 bytes in hexadecimal",
-            })?)
+            let time = time.as_str().unwrap_or_default();
+            match unhex(time).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()) {
+                Some(bytes) => EfiTime::from_bytes(bytes),
+                None => time.parse().map_err(|_| Error::Json {
+                    what: "`time` is neither 16 bytes in hexadecimal nor a date",
+                })?,
+            }
         }
     };
     Ok(Variable::new(name, attributes, data).at(time))

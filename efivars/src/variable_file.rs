@@ -1,6 +1,6 @@
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
-use crate::{Attributes, AuthenticatedUpdate, Error, SignatureDatabase, VariableName};
+use crate::{Attributes, AuthenticatedUpdate, Error, SignatureDatabase, VariableName, Write};
 
 /// A file about a variable, whatever kind it is.
 ///
@@ -80,6 +80,20 @@ impl<'a> VariableFile<'a> {
         Err(Error::UnknownFile {
             cause: cause.into(),
         })
+    }
+
+    /// The write that the file stands for: its own attributes count when it has some, an update is one without them.
+    ///
+    /// Any other file is written as it is: firmware says what it thinks of it.
+    #[must_use]
+    pub fn to_write(bytes: &'a [u8], name: VariableName, attributes: Attributes) -> Write {
+        match Self::detect(bytes, None) {
+            Ok(Self::Update {
+                attributes: Some(own),
+                ..
+            }) => Write::new(name, own, bytes.get(4..).unwrap_or_default().to_vec()),
+            _ => Write::new(name, attributes, bytes.to_vec()),
+        }
     }
 
     fn prefixed(name: Option<VariableName>, attributes: Attributes, value: &'a [u8]) -> Self {

@@ -156,6 +156,13 @@ impl Machine {
         self.runtime = true;
     }
 
+    /// Switches edk2's custom mode on, as a user at the console, or systemd-boot for an unsigned PK, does: until the next boot key
+    /// variables can be written without a signature.
+    pub fn enter_custom_mode(&mut self) {
+        let flags = Attributes::NON_VOLATILE | Attributes::BOOTSERVICE_ACCESS;
+        self.insert(Variable::new(CUSTOM_MODE, flags, alloc::vec![1]), None);
+    }
+
     /// Starts again: SetupMode and SecureBoot are computed anew, custom mode ends, the store is reclaimed.
     pub fn reboot(&mut self) {
         self.runtime = false;
