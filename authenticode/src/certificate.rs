@@ -67,7 +67,9 @@ impl core::hash::Hash for Certificate {
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Certificate").field("subject", &self.subject()).finish_non_exhaustive()
+        f.debug_struct("Certificate")
+            .field("subject", &self.subject())
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,8 +90,11 @@ impl Certificate {
         let version = match body.optional(der::context(0), "certificate version")? {
             None => 0,
             Some(explicit) => {
-                let number = explicit.reader().expect(der::INTEGER, "certificate version")?;
-                der::small(&number).ok_or_else(|| number.error("certificate version", DerProblem::BadValue))?
+                let number = explicit
+                    .reader()
+                    .expect(der::INTEGER, "certificate version")?;
+                der::small(&number)
+                    .ok_or_else(|| number.error("certificate version", DerProblem::BadValue))?
             }
         };
         let serial = body.expect(der::INTEGER, "serial number")?;
@@ -123,7 +128,11 @@ impl Certificate {
             signature: signature.range(),
         };
         let extensions = Extensions::parse(extensions.as_ref())?;
-        Ok(Self { der: outer.raw.to_vec(), parts, extensions })
+        Ok(Self {
+            der: outer.raw.to_vec(),
+            parts,
+            extensions,
+        })
     }
 
     /// Reads the first certificate of a PEM text.
@@ -132,7 +141,9 @@ impl Certificate {
     /// [`Error::Pem`] if there is none, [`Error::Der`] if it is malformed.
     pub fn from_pem(text: &str) -> Result<Self, Error> {
         let blocks = pem::blocks(text, pem::CERTIFICATE);
-        Self::from_der(blocks.first().ok_or(Error::Pem { label: pem::CERTIFICATE })?)
+        Self::from_der(blocks.first().ok_or(Error::Pem {
+            label: pem::CERTIFICATE,
+        })?)
     }
 
     /// Reads all certificates of a PEM text.
@@ -142,7 +153,9 @@ impl Certificate {
     pub fn chain_from_pem(text: &str) -> Result<Vec<Self>, Error> {
         let blocks = pem::blocks(text, pem::CERTIFICATE);
         if blocks.is_empty() {
-            return Err(Error::Pem { label: pem::CERTIFICATE });
+            return Err(Error::Pem {
+                label: pem::CERTIFICATE,
+            });
         }
         blocks.iter().map(|block| Self::from_der(block)).collect()
     }
@@ -158,7 +171,11 @@ impl Certificate {
                 let certificate = Self::from_der(bytes)?;
                 if certificate.der.len() != bytes.len() {
                     let offset = u64::try_from(certificate.der.len()).unwrap_or(u64::MAX);
-                    return Err(Error::Der { what: "certificate", offset, problem: DerProblem::TrailingData });
+                    return Err(Error::Der {
+                        what: "certificate",
+                        offset,
+                        problem: DerProblem::TrailingData,
+                    });
                 }
                 Ok(alloc::vec![certificate])
             }
@@ -198,7 +215,8 @@ impl Certificate {
     /// The serial number's bytes as stored, big-endian.
     #[must_use]
     pub fn serial(&self) -> &[u8] {
-        self.element(&self.parts.serial).map_or(&[], |tlv| tlv.value)
+        self.element(&self.parts.serial)
+            .map_or(&[], |tlv| tlv.value)
     }
 
     /// Start of validity, which firmware does not check.

@@ -49,19 +49,28 @@ pub(crate) struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { signatures: 4096, candidates: 4_000_000 }
+        Self {
+            signatures: 4096,
+            candidates: 4_000_000,
+        }
     }
 }
 
 impl Budget {
     pub(crate) fn signature(&mut self) -> Result<(), ChainProblem> {
-        self.signatures = self.signatures.checked_sub(1).ok_or(ChainProblem::TooComplex)?;
+        self.signatures = self
+            .signatures
+            .checked_sub(1)
+            .ok_or(ChainProblem::TooComplex)?;
         Ok(())
     }
 
     pub(crate) fn candidates(&mut self, count: usize) -> Result<(), ChainProblem> {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
-        self.candidates = self.candidates.checked_sub(count).ok_or(ChainProblem::TooComplex)?;
+        self.candidates = self
+            .candidates
+            .checked_sub(count)
+            .ok_or(ChainProblem::TooComplex)?;
         Ok(())
     }
 }
@@ -115,13 +124,19 @@ fn build<'a>(
         if self_signed || chain.len() == MAX_DEPTH {
             break;
         }
-        let Some(issuer) = find(embedded, last, &chain, budget)? else { break };
+        let Some(issuer) = find(embedded, last, &chain, budget)? else {
+            break;
+        };
         chain.push(issuer);
         last = issuer;
     }
     // A signer that is itself trusted needs no issuer; what was found above it must hold nevertheless.
     budget.candidates(trusted.len())?;
-    trusted.iter().find(|certificate| *certificate == leaf).map(|anchor| (chain, anchor)).ok_or(ChainProblem::NoAnchor)
+    trusted
+        .iter()
+        .find(|certificate| *certificate == leaf)
+        .map(|anchor| (chain, anchor))
+        .ok_or(ChainProblem::NoAnchor)
 }
 
 fn find<'a>(
@@ -143,20 +158,30 @@ pub(crate) fn is_likely_issuer(issuer: &Certificate, subject: &Certificate) -> b
         && !issuer.extensions.malformed
         && !subject.extensions.malformed
         && key_id_fits(issuer, subject)
-        && issuer.public_key().is_some_and(|key| key.fits_algorithm(subject.algorithm_der()))
+        && issuer
+            .public_key()
+            .is_some_and(|key| key.fits_algorithm(subject.algorithm_der()))
 }
 
 fn key_id_fits(issuer: &Certificate, subject: &Certificate) -> bool {
-    let Some(id) = &subject.extensions.authority_key_id else { return true };
+    let Some(id) = &subject.extensions.authority_key_id else {
+        return true;
+    };
     if let (Some(wanted), Some(found)) = (&id.key_id, &issuer.extensions.subject_key_id)
         && wanted != found
     {
         return false;
     }
-    if id.serial.as_ref().is_some_and(|serial| serial != issuer.serial()) {
+    if id
+        .serial
+        .as_ref()
+        .is_some_and(|serial| serial != issuer.serial())
+    {
         return false;
     }
-    id.issuer.as_ref().is_none_or(|name| crate::certificate::name::canonical(name) == issuer.canonical_issuer())
+    id.issuer
+        .as_ref()
+        .is_none_or(|name| crate::certificate::name::canonical(name) == issuer.canonical_issuer())
 }
 
 fn is_self_signed(certificate: &Certificate) -> bool {
@@ -182,7 +207,9 @@ fn check_extensions(chain: &[&Certificate]) -> Result<(), ChainProblem> {
             Authority::Perhaps if is_last => {}
             _ => return Err(ChainProblem::NotCa),
         }
-        let limit = extensions.basic_constraints.and_then(|constraints| constraints.path_len);
+        let limit = extensions
+            .basic_constraints
+            .and_then(|constraints| constraints.path_len);
         if depth > 1 && limit.is_some_and(|limit| path_len > limit) {
             return Err(ChainProblem::PathTooLong);
         }
@@ -202,7 +229,10 @@ enum Authority {
 
 fn authority(certificate: &Certificate) -> Authority {
     let extensions = &certificate.extensions;
-    if extensions.key_usage.is_some_and(|usage| usage & KEY_CERT_SIGN == 0) {
+    if extensions
+        .key_usage
+        .is_some_and(|usage| usage & KEY_CERT_SIGN == 0)
+    {
         return Authority::No;
     }
     match extensions.basic_constraints {
@@ -211,15 +241,28 @@ fn authority(certificate: &Certificate) -> Authority {
         None if certificate.version() == 0 && certificate.is_self_issued() => Authority::Perhaps,
         None if extensions.key_usage.is_some() => Authority::Perhaps,
         // Bits 5 to 7 of the Netscape type are those of authorities.
-        None if extensions.netscape_type.is_some_and(|kind| kind & 0b1110_0000 != 0) => Authority::Perhaps,
+        None if extensions
+            .netscape_type
+            .is_some_and(|kind| kind & 0b1110_0000 != 0) =>
+        {
+            Authority::Perhaps
+        }
         None => Authority::No,
     }
 }
 
-fn check_signatures(chain: &[&Certificate], keys: Keys, budget: &mut Budget) -> Result<(), ChainProblem> {
+fn check_signatures(
+    chain: &[&Certificate],
+    keys: Keys,
+    budget: &mut Budget,
+) -> Result<(), ChainProblem> {
     for pair in chain.windows(2) {
         let [subject, issuer] = pair else { continue };
-        if issuer.extensions.key_usage.is_some_and(|usage| usage & KEY_CERT_SIGN == 0) {
+        if issuer
+            .extensions
+            .key_usage
+            .is_some_and(|usage| usage & KEY_CERT_SIGN == 0)
+        {
             return Err(ChainProblem::NotCa);
         }
         let key = issuer.public_key().ok_or(ChainProblem::BadSignature)?;

@@ -59,8 +59,12 @@ impl Image {
             }
         }
         let padded = self.as_signed();
-        let fitting: Vec<TableEntry> =
-            other.entries().iter().filter(|entry| signature::intact(entry, &padded).is_some()).cloned().collect();
+        let fitting: Vec<TableEntry> = other
+            .entries()
+            .iter()
+            .filter(|entry| signature::intact(entry, &padded).is_some())
+            .cloned()
+            .collect();
         if fitting.is_empty() && !other.entries().is_empty() {
             return Err(Error::DigestMismatch);
         }
@@ -84,7 +88,9 @@ impl Image {
     pub fn signature_value(&self, index: usize) -> Result<Vec<u8>, Error> {
         let blob = self.pkcs7(index)?;
         let signed = SignedData::parse(blob)?;
-        let signer = signed.signers.first().ok_or(Error::Unsupported { what: "a signature without signer" })?;
+        let signer = signed.signers.first().ok_or(Error::Unsupported {
+            what: "a signature without signer",
+        })?;
         Ok(signer.signature.to_vec())
     }
 
@@ -99,7 +105,9 @@ impl Image {
         let value = self.signature_value(index)?;
         let token = SignedData::parse(token)?.raw;
         if timestamp::peek(token, &value).is_none() {
-            return Err(Error::Timestamp { problem: "it is for another signature" });
+            return Err(Error::Timestamp {
+                problem: "it is for another signature",
+            });
         }
         let stamped = timestamp::add_unsigned(blob, oid::RFC3161_TOKEN, token)?;
         let mut table = self.table().clone();
@@ -109,7 +117,12 @@ impl Image {
 
     fn pkcs7(&self, index: usize) -> Result<&[u8], Error> {
         let count = self.entries().len();
-        let entry = self.entries().get(index).ok_or(Error::NoSuchSignature { index, count })?;
-        entry.pkcs7().ok_or(Error::Unsupported { what: "a table entry that is no signature" })
+        let entry = self
+            .entries()
+            .get(index)
+            .ok_or(Error::NoSuchSignature { index, count })?;
+        entry.pkcs7().ok_or(Error::Unsupported {
+            what: "a table entry that is no signature",
+        })
     }
 }

@@ -19,7 +19,11 @@ impl Sum {
         for block in rest.chunks(1 << 20) {
             let mut words = block.chunks_exact(4);
             let total: u64 = (&mut words)
-                .map(|word| word.iter().rev().fold(0_u32, |value, byte| value << 8 | u32::from(*byte)))
+                .map(|word| {
+                    word.iter()
+                        .rev()
+                        .fold(0_u32, |value, byte| value << 8 | u32::from(*byte))
+                })
                 .map(u64::from)
                 .sum();
             let mut last = [0; 4];

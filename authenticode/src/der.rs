@@ -41,7 +41,10 @@ impl<'a> Tlv<'a> {
     /// Reads the elements inside.
     pub(crate) fn reader(&self) -> Reader<'a> {
         let header = self.raw.len().saturating_sub(self.value.len());
-        Reader { rest: self.value, offset: self.offset.saturating_add(header) }
+        Reader {
+            rest: self.value,
+            offset: self.offset.saturating_add(header),
+        }
     }
 
     pub(crate) fn error(&self, what: &'static str, problem: DerProblem) -> Error {
@@ -61,12 +64,19 @@ pub(crate) struct Reader<'a> {
 }
 
 fn error(what: &'static str, offset: usize, problem: DerProblem) -> Error {
-    Error::Der { what, offset: u64::try_from(offset).unwrap_or(u64::MAX), problem }
+    Error::Der {
+        what,
+        offset: u64::try_from(offset).unwrap_or(u64::MAX),
+        problem,
+    }
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, offset: 0 }
+        Self {
+            rest: bytes,
+            offset: 0,
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -77,18 +87,19 @@ impl<'a> Reader<'a> {
         self.rest.first().copied()
     }
 
-    /// What has not been read yet.
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
     pub(crate) fn any(&mut self, what: &'static str) -> Result<Tlv<'a>, Error> {
-        let (tag, header, len) = header(self.rest).map_err(|problem| error(what, self.offset, problem))?;
+        let (tag, header, len) =
+            header(self.rest).map_err(|problem| error(what, self.offset, problem))?;
         let (raw, rest) = header
             .checked_add(len)
             .and_then(|total| self.rest.split_at_checked(total))
             .ok_or_else(|| error(what, self.offset, DerProblem::Truncated))?;
-        let tlv = Tlv { tag, raw, value: raw.get(header..).unwrap_or_default(), offset: self.offset };
+        let tlv = Tlv {
+            tag,
+            raw,
+            value: raw.get(header..).unwrap_or_default(),
+            offset: self.offset,
+        };
         self.rest = rest;
         self.offset = self.offset.saturating_add(raw.len());
         Ok(tlv)
@@ -101,12 +112,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(crate) fn optional(&mut self, tag: u8, what: &'static str) -> Result<Option<Tlv<'a>>, Error> {
-        if self.peek() == Some(tag) { self.any(what).map(Some) } else { Ok(None) }
+    pub(crate) fn optional(
+        &mut self,
+        tag: u8,
+        what: &'static str,
+    ) -> Result<Option<Tlv<'a>>, Error> {
+        if self.peek() == Some(tag) {
+            self.any(what).map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     pub(crate) fn finish(&self, what: &'static str) -> Result<(), Error> {
-        if self.rest.is_empty() { Ok(()) } else { Err(error(what, self.offset, DerProblem::TrailingData)) }
+        if self.rest.is_empty() {
+            Ok(())
+        } else {
+            Err(error(what, self.offset, DerProblem::TrailingData))
+        }
     }
 }
 
@@ -125,7 +148,9 @@ fn header(bytes: &[u8]) -> Result<(u8, usize, usize), DerProblem> {
         return Err(DerProblem::NotDer);
     }
     let digits = rest.get(..count).ok_or(DerProblem::Truncated)?;
-    let len = digits.iter().fold(0_u64, |len, byte| len << 8 | u64::from(*byte));
+    let len = digits
+        .iter()
+        .fold(0_u64, |len, byte| len << 8 | u64::from(*byte));
     if digits.first() == Some(&0) || len < 0x80 {
         return Err(DerProblem::NotDer);
     }
@@ -151,7 +176,11 @@ pub(crate) fn small(tlv: &Tlv<'_>) -> Option<u32> {
         [first, ..] if first & 0x80 != 0 => return None,
         value => value,
     };
-    (value.len() <= 4 && !value.is_empty()).then(|| value.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
+    (value.len() <= 4 && !value.is_empty()).then(|| {
+        value
+            .iter()
+            .fold(0, |sum, byte| sum << 8 | u32::from(*byte))
+    })
 }
 
 /// Writes an element around the concatenation of `parts`.
@@ -213,12 +242,30 @@ mod tests {
     #[test]
     fn refuses_lengths_that_are_not_der() {
         let read = |bytes: &[u8]| Reader::new(bytes).any("test").unwrap_err().to_string();
-        assert_eq!(read(&[0x30, 0x80, 0, 0]), "test at byte 0: its length is not in DER form");
-        assert_eq!(read(&[0x30, 0x81, 0x01, 0]), "test at byte 0: its length is not in DER form");
-        assert_eq!(read(&[0x30, 0x82, 0x00, 0x80]), "test at byte 0: its length is not in DER form");
-        assert_eq!(read(&[0x30, 0x85, 1, 0, 0, 0, 0]), "test at byte 0: its length is not in DER form");
-        assert_eq!(read(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), "test at byte 0: it is truncated");
-        assert_eq!(read(&[0x1f, 0x81, 0x01, 0]), "test at byte 0: its tag is too high");
+        assert_eq!(
+            read(&[0x30, 0x80, 0, 0]),
+            "test at byte 0: its length is not in DER form"
+        );
+        assert_eq!(
+            read(&[0x30, 0x81, 0x01, 0]),
+            "test at byte 0: its length is not in DER form"
+        );
+        assert_eq!(
+            read(&[0x30, 0x82, 0x00, 0x80]),
+            "test at byte 0: its length is not in DER form"
+        );
+        assert_eq!(
+            read(&[0x30, 0x85, 1, 0, 0, 0, 0]),
+            "test at byte 0: its length is not in DER form"
+        );
+        assert_eq!(
+            read(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]),
+            "test at byte 0: it is truncated"
+        );
+        assert_eq!(
+            read(&[0x1f, 0x81, 0x01, 0]),
+            "test at byte 0: its tag is too high"
+        );
         assert_eq!(read(&[0x30]), "test at byte 0: it is truncated");
     }
 }

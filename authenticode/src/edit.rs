@@ -32,9 +32,18 @@ impl Image {
     /// [`Error::NoCertificateDirectory`]; [`Error::DataAfterTable`]; [`Error::BadTable`] if the table has a broken end;
     /// [`Error::TooLong`].
     pub fn with_table(&self, table: &SignatureTable) -> Result<Edit, Error> {
-        let directory_offset = self.layout.directory_offset.ok_or(Error::NoCertificateDirectory)?;
+        let directory_offset = self
+            .layout
+            .directory_offset
+            .ok_or(Error::NoCertificateDirectory)?;
         if self.is_signed() && self.layout.table_end() != self.len {
-            return Err(Error::DataAfterTable { table_end: self.layout.table_end(), file_end: self.len });
+            return Err(Error::DataAfterTable {
+                table_end: self.layout.table_end(),
+                file_end: self.len,
+            });
+        }
+        if !self.has_checksum() {
+            return Err(Error::NotSummed);
         }
         if let Some(problem) = table.problem() {
             return Err(problem.into());
@@ -42,13 +51,23 @@ impl Image {
         let content_end = self.content_end();
         let bytes = table.to_bytes();
         let table_len = u64::try_from(bytes.len()).map_err(|_| Error::TooLong)?;
-        let pad = if self.is_signed() || bytes.is_empty() { &[] } else { table::padding(content_end) };
-        let table_offset = content_end.checked_add(u64::try_from(pad.len()).unwrap_or_default()).ok_or(Error::TooLong)?;
+        let pad = if self.is_signed() || bytes.is_empty() {
+            &[]
+        } else {
+            table::padding(content_end)
+        };
+        let table_offset = content_end
+            .checked_add(u64::try_from(pad.len()).unwrap_or_default())
+            .ok_or(Error::TooLong)?;
         let new_len = table_offset.checked_add(table_len).ok_or(Error::TooLong)?;
         if new_len > u64::from(u32::MAX) {
             return Err(Error::TooLong);
         }
-        let directory = if bytes.is_empty() { [0; 8] } else { directory(table_offset, table_len) };
+        let directory = if bytes.is_empty() {
+            [0; 8]
+        } else {
+            directory(table_offset, table_len)
+        };
         let mut sum = self.content_sum();
         sum.add(directory_offset, &directory);
         sum.add(table_offset, &bytes);
@@ -56,7 +75,13 @@ impl Image {
         // Old entries that stay in front need not be written again.
         let same = self.is_signed() && !bytes.is_empty() && bytes.starts_with(self.table_bytes());
         let (keep, tail) = if same {
-            (self.len, bytes.get(self.table_bytes().len()..).unwrap_or_default().to_vec())
+            (
+                self.len,
+                bytes
+                    .get(self.table_bytes().len()..)
+                    .unwrap_or_default()
+                    .to_vec(),
+            )
         } else {
             let mut tail = pad.to_vec();
             tail.extend_from_slice(&bytes);
@@ -95,9 +120,15 @@ impl Edit {
         self.check_len(u64::try_from(image.len()).unwrap_or(u64::MAX))?;
         image.truncate(usize::try_from(self.keep).unwrap_or(usize::MAX));
         image.extend_from_slice(&self.tail);
-        for (offset, bytes) in [(self.directory.0, &self.directory.1[..]), (self.checksum.0, &self.checksum.1[..])] {
+        for (offset, bytes) in [
+            (self.directory.0, &self.directory.1[..]),
+            (self.checksum.0, &self.checksum.1[..]),
+        ] {
             let start = usize::try_from(offset).unwrap_or(usize::MAX);
-            if let Some(field) = image.get_mut(start..).and_then(|rest| rest.get_mut(..bytes.len())) {
+            if let Some(field) = image
+                .get_mut(start..)
+                .and_then(|rest| rest.get_mut(..bytes.len()))
+            {
                 field.copy_from_slice(bytes);
             }
         }
@@ -105,7 +136,14 @@ impl Edit {
     }
 
     fn check_len(&self, found: u64) -> Result<(), Error> {
-        if found == self.old_len { Ok(()) } else { Err(Error::FileChanged { expected: self.old_len, found }) }
+        if found == self.old_len {
+            Ok(())
+        } else {
+            Err(Error::FileChanged {
+                expected: self.old_len,
+                found,
+            })
+        }
     }
 }
 
@@ -127,7 +165,9 @@ mod files {
         /// to become shorter, for which [`apply_to_file`](Self::apply_to_file) is; [`Error::Io`].
         pub fn append_to<W: Write + Seek>(&self, file: &mut W) -> Result<(), Error> {
             if self.new_len < self.old_len {
-                return Err(Error::Unsupported { what: "shortening a file that is not a std::fs::File" });
+                return Err(Error::Unsupported {
+                    what: "shortening a file that is not a std::fs::File",
+                });
             }
             self.write_in_place(file)
         }
@@ -148,7 +188,10 @@ mod files {
             self.check_len(file.seek(SeekFrom::End(0))?)?;
             file.seek(SeekFrom::Start(self.keep))?;
             file.write_all(&self.tail)?;
-            for (offset, bytes) in [(self.directory.0, &self.directory.1[..]), (self.checksum.0, &self.checksum.1[..])] {
+            for (offset, bytes) in [
+                (self.directory.0, &self.directory.1[..]),
+                (self.checksum.0, &self.checksum.1[..]),
+            ] {
                 file.seek(SeekFrom::Start(offset))?;
                 file.write_all(bytes)?;
             }
@@ -161,14 +204,25 @@ mod files {
         ///
         /// # Errors
         /// [`Error::FileChanged`], [`Error::Io`].
-        pub fn write_to<R: Read, W: Write>(&self, input: &mut R, output: &mut W) -> Result<(), Error> {
+        pub fn write_to<R: Read, W: Write>(
+            &self,
+            input: &mut R,
+            output: &mut W,
+        ) -> Result<(), Error> {
             let mut buffer = std::vec![0; 256 * 1024];
             let mut position = 0_u64;
             while position < self.keep {
-                let left = usize::try_from(self.keep.saturating_sub(position)).unwrap_or(usize::MAX).min(buffer.len());
+                let left = usize::try_from(self.keep.saturating_sub(position))
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
                 let part = buffer.get_mut(..left).unwrap_or_default();
                 let read = match input.read(part) {
-                    Ok(0) => return Err(Error::FileChanged { expected: self.old_len, found: position }),
+                    Ok(0) => {
+                        return Err(Error::FileChanged {
+                            expected: self.old_len,
+                            found: position,
+                        });
+                    }
                     Ok(read) => read,
                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                     Err(error) => return Err(error.into()),
@@ -188,7 +242,10 @@ mod files {
     /// Overwrites the bytes of a field, which starts at file offset `field`, within a part that starts at `base`.
     fn patch(part: &mut [u8], base: u64, field: u64, bytes: &[u8]) {
         for (offset, byte) in (field..).zip(bytes) {
-            if let Some(place) = offset.checked_sub(base).and_then(|at| part.get_mut(usize::try_from(at).ok()?)) {
+            if let Some(place) = offset
+                .checked_sub(base)
+                .and_then(|at| part.get_mut(usize::try_from(at).ok()?))
+            {
                 *place = *byte;
             }
         }

@@ -42,7 +42,9 @@ pub enum Error {
         expected: &'static str,
     },
     /// Bytes of the file that the specification's digest does not cover.
-    #[error("bytes {start} to {end} belong to no section: tools disagree about the digest of such an image")]
+    #[error(
+        "bytes {start} to {end} belong to no section: tools disagree about the digest of such an image"
+    )]
     Gap {
         /// First byte of the gap.
         start: u64,
@@ -50,7 +52,9 @@ pub enum Error {
         end: u64,
     },
     /// Two parts of the file share bytes.
-    #[error("the part that starts at offset {start} begins before the previous one ends at {previous_end}")]
+    #[error(
+        "the part that starts at offset {start} begins before the previous one ends at {previous_end}"
+    )]
     Overlap {
         /// Where the later part starts.
         start: u64,
@@ -85,7 +89,9 @@ pub enum Error {
         limit: u64,
     },
     /// The certificate table cannot be walked.
-    #[error("certificate table entry at offset {offset} has the length {len}, but {available} bytes are left")]
+    #[error(
+        "certificate table entry at offset {offset} has the length {len}, but {available} bytes are left"
+    )]
     BadTable {
         /// Offset in the file.
         offset: u64,
@@ -133,6 +139,9 @@ pub enum Error {
         /// The missing algorithm.
         algorithm: HashAlgorithm,
     },
+    /// The image was read without its sum, which the header's checksum needs.
+    #[error("the image was read without summing it up for the header's checksum")]
+    NotSummed,
     /// The certificate's key is of a kind that firmware refuses, and this was not asked for.
     #[error("firmware refuses signatures by {key} keys")]
     KeyKindRefused {
@@ -192,7 +201,14 @@ impl Error {
         if matches!(self, Self::Io(_)) {
             return true;
         }
-        matches!(self, Self::Truncated { .. } | Self::NotPe { .. } | Self::Pem { .. } | Self::Der { .. } | Self::Key(_))
+        matches!(
+            self,
+            Self::Truncated { .. }
+                | Self::NotPe { .. }
+                | Self::Pem { .. }
+                | Self::Der { .. }
+                | Self::Key(_)
+        )
     }
 }
 

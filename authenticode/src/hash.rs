@@ -84,7 +84,10 @@ impl Digest {
         }
         let mut all = [0; 64];
         all.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        Some(Self { algorithm, bytes: all })
+        Some(Self {
+            algorithm,
+            bytes: all,
+        })
     }
 
     /// The algorithm.
@@ -96,7 +99,9 @@ impl Digest {
     /// The digest, as long as the algorithm makes it.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..self.algorithm.digest_len()).unwrap_or_default()
+        self.bytes
+            .get(..self.algorithm.digest_len())
+            .unwrap_or_default()
     }
 }
 
@@ -108,7 +113,9 @@ impl AsRef<[u8]> for Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.as_bytes()
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -50,9 +50,14 @@ pub struct ImageHasher {
 enum Stage {
     Dos,
     /// Before the PE header.
-    Stub { pe_offset: u64 },
+    Stub {
+        pe_offset: u64,
+    },
     /// Collecting the PE header; `wanted` bytes are needed before more can be told.
-    Header { pe_offset: u64, wanted: usize },
+    Header {
+        pe_offset: u64,
+        wanted: usize,
+    },
     Content,
 }
 
@@ -77,7 +82,10 @@ impl Default for ImageHasher {
 
 impl core::fmt::Debug for ImageHasher {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ImageHasher").field("position", &self.position).field("stage", &self.stage).finish_non_exhaustive()
+        f.debug_struct("ImageHasher")
+            .field("position", &self.position)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,8 +148,15 @@ impl ImageHasher {
                     let dos = core::mem::take(&mut self.buffer);
                     self.content(&dos)?;
                     self.stage = Stage::Stub { pe_offset };
-                } else if !b"MZ".starts_with(self.buffer.get(..self.buffer.len().min(2)).unwrap_or_default()) {
-                    return Err(Error::NotPe { what: "MZ", offset: 0 });
+                } else if !b"MZ".starts_with(
+                    self.buffer
+                        .get(..self.buffer.len().min(2))
+                        .unwrap_or_default(),
+                ) {
+                    return Err(Error::NotPe {
+                        what: "MZ",
+                        offset: 0,
+                    });
                 }
                 Ok(taken)
             }
@@ -149,7 +164,10 @@ impl ImageHasher {
                 let taken = clamp(pe_offset.saturating_sub(self.position), bytes.len());
                 self.content(bytes.get(..taken).unwrap_or_default())?;
                 if self.position == pe_offset {
-                    self.stage = Stage::Header { pe_offset, wanted: layout::COFF_LEN };
+                    self.stage = Stage::Header {
+                        pe_offset,
+                        wanted: layout::COFF_LEN,
+                    };
                 }
                 Ok(taken)
             }
@@ -177,7 +195,8 @@ impl ImageHasher {
 
     fn fill(&mut self, bytes: &[u8], wanted: usize) -> usize {
         let taken = wanted.saturating_sub(self.buffer.len()).min(bytes.len());
-        self.buffer.extend_from_slice(bytes.get(..taken).unwrap_or_default());
+        self.buffer
+            .extend_from_slice(bytes.get(..taken).unwrap_or_default());
         taken
     }
 
@@ -186,13 +205,21 @@ impl ImageHasher {
         let header = core::mem::take(&mut self.buffer);
         let layout = Layout::parse(pe_offset, &header)?;
         if layout.table_len > self.options.max_table_len {
-            return Err(Error::TableTooLong { len: layout.table_len, limit: self.options.max_table_len });
+            return Err(Error::TableTooLong {
+                len: layout.table_len,
+                limit: self.options.max_table_len,
+            });
         }
         self.sbat_range = layout
             .sections
             .iter()
             .find(|section| &section.name == b".sbat\0\0\0" && section.raw_size != 0)
-            .map(|section| (section.start(), section.end().min(section.start().saturating_add(MAX_SBAT))));
+            .map(|section| {
+                (
+                    section.start(),
+                    section.end().min(section.start().saturating_add(MAX_SBAT)),
+                )
+            });
         let header_end = pe_offset.saturating_add(u64::try_from(header.len()).unwrap_or(u64::MAX));
         let mut skips = [(layout.checksum_offset, 4), (header_end, 0)];
         if let (Some(offset), Some(skip)) = (layout.directory_offset, skips.get_mut(1)) {
@@ -211,7 +238,10 @@ impl ImageHasher {
     /// Hashes bytes at the current position.
     fn content(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let start = self.position;
-        let end = u64::try_from(bytes.len()).ok().and_then(|len| start.checked_add(len)).ok_or(Error::TooLong)?;
+        let end = u64::try_from(bytes.len())
+            .ok()
+            .and_then(|len| start.checked_add(len))
+            .ok_or(Error::TooLong)?;
         self.position = end;
         let (content_end, table_end) = match &self.layout {
             Some(layout) if layout.is_signed() => (layout.table_offset, layout.table_end()),
@@ -224,7 +254,8 @@ impl ImageHasher {
             self.rest_sum.add(start.max(content_end), rest);
         }
         if !rest.is_empty() {
-            self.table.extend_from_slice(slice(bytes, start, content_end, table_end));
+            self.table
+                .extend_from_slice(slice(bytes, start, content_end, table_end));
         }
         if let Some((from, to)) = self.sbat_range {
             self.sbat.extend_from_slice(slice(bytes, start, from, to));
@@ -238,19 +269,34 @@ impl ImageHasher {
         }
         let Some(layout) = self.layout else {
             let (what, offset, needed) = match self.stage {
-                Stage::Header { pe_offset, wanted } => ("PE header", pe_offset, u64::try_from(wanted).unwrap_or(u64::MAX)),
+                Stage::Header { pe_offset, wanted } => (
+                    "PE header",
+                    pe_offset,
+                    u64::try_from(wanted).unwrap_or(u64::MAX),
+                ),
                 Stage::Stub { pe_offset } => ("PE header", pe_offset, 26),
                 _ => ("DOS header", 0, 64),
             };
-            let seen = self.position.saturating_add(u64::try_from(self.buffer.len()).unwrap_or_default());
-            return Err(Error::Truncated { what, offset, needed, available: seen.saturating_sub(offset) });
+            let seen = self
+                .position
+                .saturating_add(u64::try_from(self.buffer.len()).unwrap_or_default());
+            return Err(Error::Truncated {
+                what,
+                offset,
+                needed,
+                available: seen.saturating_sub(offset),
+            });
         };
         let len = self.position;
         layout.check(len)?;
         let mut padded = self.hashers.clone();
         padded.update(crate::table::padding(layout.content_end(len)));
         let digests = self.hashers.finish();
-        let padded = if layout.is_signed() { digests } else { padded.finish() };
+        let padded = if layout.is_signed() {
+            digests
+        } else {
+            padded.finish()
+        };
         Ok(Pass {
             layout,
             len,

@@ -74,6 +74,7 @@ pub struct Image {
     allow_gaps: bool,
     content_sum: Sum,
     rest_sum: Sum,
+    has_checksum: bool,
     table_bytes: Vec<u8>,
     table: SignatureTable,
     sbat: Option<Vec<u8>>,
@@ -89,7 +90,10 @@ impl Image {
     pub(crate) fn from_pass(pass: Pass, by_rule: Option<ByRule>) -> Self {
         let irregularity = pass.layout.irregularity(pass.len);
         let table = SignatureTable::parse(&pass.table, pass.layout.table_offset);
-        let ByRule { loaded, padded } = by_rule.unwrap_or(ByRule { loaded: pass.digests, padded: pass.padded });
+        let ByRule { loaded, padded } = by_rule.unwrap_or(ByRule {
+            loaded: pass.digests,
+            padded: pass.padded,
+        });
         Self {
             len: pass.len,
             loaded,
@@ -98,6 +102,7 @@ impl Image {
             allow_gaps: pass.options.allow_gaps,
             content_sum: pass.content_sum,
             rest_sum: pass.rest_sum,
+            has_checksum: pass.options.checksum,
             table_bytes: pass.table,
             table,
             sbat: pass.sbat,
@@ -121,12 +126,17 @@ impl Image {
     pub fn parse_with(bytes: &[u8], options: &ImageOptions) -> Result<Self, Error> {
         let len = u64::try_from(bytes.len()).map_err(|_| Error::TooLong)?;
         let part = |start: u64, end: u64| {
-            let range = usize::try_from(start).unwrap_or(usize::MAX)..usize::try_from(end).unwrap_or(usize::MAX);
+            let range = usize::try_from(start).unwrap_or(usize::MAX)
+                ..usize::try_from(end).unwrap_or(usize::MAX);
             bytes.get(range).unwrap_or_default()
         };
         let named = match peek_layout(bytes) {
             Some(layout) if layout.is_signed() && layout.table_len <= options.max_table_len => {
-                SignatureTable::parse(part(layout.table_offset, layout.table_end()), layout.table_offset).hashes()
+                SignatureTable::parse(
+                    part(layout.table_offset, layout.table_end()),
+                    layout.table_offset,
+                )
+                .hashes()
             }
             _ => Vec::new(),
         };
@@ -183,7 +193,10 @@ impl Image {
             Some(what) if !self.allow_gaps => return Err(what.into()),
             _ => {}
         }
-        self.padded.get(algorithm).map(SigningDigest).ok_or(Error::NotHashed { algorithm })
+        self.padded
+            .get(algorithm)
+            .map(SigningDigest)
+            .ok_or(Error::NotHashed { algorithm })
     }
 
     /// The digest of the file as firmware loads it.
@@ -191,7 +204,10 @@ impl Image {
     /// # Errors
     /// [`Error::NotHashed`].
     pub fn digest_as_loaded(&self, algorithm: HashAlgorithm) -> Result<LoadedDigest, Error> {
-        self.loaded.get(algorithm).map(LoadedDigest).ok_or(Error::NotHashed { algorithm })
+        self.loaded
+            .get(algorithm)
+            .map(LoadedDigest)
+            .ok_or(Error::NotHashed { algorithm })
     }
 
     /// Why tools disagree about the digest of this image, if they do.
@@ -221,10 +237,16 @@ impl Image {
     /// What the CheckSum field should be; 0 if the options left it out.
     #[must_use]
     pub fn correct_checksum(&self) -> u32 {
+        if !self.has_checksum {
+            return 0;
+        }
         let mut sum = self.content_sum;
         sum.join(self.rest_sum);
         if let Some(offset) = self.layout.directory_offset {
-            sum.add(offset, &directory(self.layout.table_offset, self.layout.table_len));
+            sum.add(
+                offset,
+                &directory(self.layout.table_offset, self.layout.table_len),
+            );
         }
         sum.finish(self.len)
     }
@@ -233,6 +255,10 @@ impl Image {
     #[must_use]
     pub fn sbat(&self) -> Option<&[u8]> {
         self.sbat.as_deref()
+    }
+
+    pub(crate) fn has_checksum(&self) -> bool {
+        self.has_checksum
     }
 
     pub(crate) fn table_bytes(&self) -> &[u8] {
@@ -265,10 +291,16 @@ impl ByRule {
         let mut padded = hashers.clone();
         let loaded = hashers.finish();
         if layout.is_signed() {
-            return Self { loaded, padded: loaded };
+            return Self {
+                loaded,
+                padded: loaded,
+            };
         }
         padded.update(crate::table::padding(len));
-        Self { loaded, padded: padded.finish() }
+        Self {
+            loaded,
+            padded: padded.finish(),
+        }
     }
 }
 

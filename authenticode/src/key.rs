@@ -95,7 +95,10 @@ pub(crate) struct PssParameters {
 
 impl Scheme {
     pub(crate) fn parse(algorithm: &[u8]) -> Option<Self> {
-        let mut fields = Reader::new(algorithm).expect(der::SEQUENCE, "algorithm").ok()?.reader();
+        let mut fields = Reader::new(algorithm)
+            .expect(der::SEQUENCE, "algorithm")
+            .ok()?
+            .reader();
         let id = fields.expect(der::OID, "algorithm").ok()?;
         Some(match id.value {
             oid::RSA => Self::Rsa,
@@ -135,7 +138,10 @@ impl PssParameters {
             inner = hash_of(&mask.expect(der::SEQUENCE, WHAT).ok()?)?;
         }
         if let Some(explicit) = list.optional(der::context(2), WHAT).ok()? {
-            salt_len = usize::try_from(der::small(&explicit.reader().expect(der::INTEGER, WHAT).ok()?)?).ok()?;
+            salt_len = usize::try_from(der::small(
+                &explicit.reader().expect(der::INTEGER, WHAT).ok()?,
+            )?)
+            .ok()?;
         }
         (hash == inner && salt_len <= 512).then_some(Self { hash, salt_len })
     }
@@ -145,7 +151,10 @@ impl PssParameters {
 pub(crate) fn digest_info_prefix(algorithm: HashAlgorithm) -> Vec<u8> {
     let id = der::algorithm(oid::of_hash(algorithm));
     let zeros = [0; 64];
-    let digest = der::tlv(der::OCTET_STRING, &[zeros.get(..algorithm.digest_len()).unwrap_or_default()]);
+    let digest = der::tlv(
+        der::OCTET_STRING,
+        &[zeros.get(..algorithm.digest_len()).unwrap_or_default()],
+    );
     let mut info = der::sequence(&[&id, &digest]);
     info.truncate(info.len().saturating_sub(algorithm.digest_len()));
     info
@@ -158,7 +167,11 @@ impl PublicKey {
         let mut fields = Reader::new(info).expect(der::SEQUENCE, WHAT).ok()?.reader();
         let mut algorithm = fields.expect(der::SEQUENCE, WHAT).ok()?.reader();
         let kind = algorithm.expect(der::OID, WHAT).ok()?;
-        let bits = fields.expect(der::BIT_STRING, WHAT).ok()?.value.strip_prefix(&[0])?;
+        let bits = fields
+            .expect(der::BIT_STRING, WHAT)
+            .ok()?
+            .value
+            .strip_prefix(&[0])?;
         Some(match kind.value {
             oid::RSA => Self::Rsa(rsa_key(bits)?),
             oid::RSA_PSS => Self::RsaPss(rsa_key(bits)?),
@@ -174,7 +187,9 @@ impl PublicKey {
 
     pub(crate) fn kind(&self) -> KeyKind {
         match self {
-            Self::Rsa(key) => KeyKind::Rsa { bits: key.n().bits() },
+            Self::Rsa(key) => KeyKind::Rsa {
+                bits: key.n().bits(),
+            },
             Self::RsaPss(_) => KeyKind::RsaPss,
             Self::P256(_) => KeyKind::EcP256,
             Self::P384 => KeyKind::EcP384,
@@ -191,8 +206,15 @@ impl PublicKey {
         key.verify(scheme, digest.as_bytes(), signature).is_ok()
     }
 
-    pub(crate) fn verify_pss(&self, parameters: PssParameters, message: &[u8], signature: &[u8]) -> bool {
-        let (Self::Rsa(key) | Self::RsaPss(key)) = self else { return false };
+    pub(crate) fn verify_pss(
+        &self,
+        parameters: PssParameters,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        let (Self::Rsa(key) | Self::RsaPss(key)) = self else {
+            return false;
+        };
         let salt = parameters.salt_len;
         let scheme = match parameters.hash {
             HashAlgorithm::Sha1 => Pss::new_with_salt::<sha1::Sha1>(salt),
@@ -200,13 +222,20 @@ impl PublicKey {
             HashAlgorithm::Sha384 => Pss::new_with_salt::<sha2::Sha384>(salt),
             HashAlgorithm::Sha512 => Pss::new_with_salt::<sha2::Sha512>(salt),
         };
-        key.verify(scheme, parameters.hash.digest(message).as_bytes(), signature).is_ok()
+        key.verify(
+            scheme,
+            parameters.hash.digest(message).as_bytes(),
+            signature,
+        )
+        .is_ok()
     }
 
     pub(crate) fn verify_ecdsa(&self, digest: &Digest, signature: &[u8]) -> Option<bool> {
         match self {
             Self::P256(key) => {
-                let Ok(signature) = p256::ecdsa::Signature::from_der(signature) else { return Some(false) };
+                let Ok(signature) = p256::ecdsa::Signature::from_der(signature) else {
+                    return Some(false);
+                };
                 // ECDSA takes the leftmost bits of the hash, and at least half a field element of it here.
                 Some(key.verify_prehash(digest.as_bytes(), &signature).is_ok())
             }
@@ -216,7 +245,12 @@ impl PublicKey {
     }
 
     /// Checks a certificate's signature; `None` if the algorithm is not known here.
-    pub(crate) fn verify_certificate(&self, algorithm: &[u8], message: &[u8], signature: &[u8]) -> Option<bool> {
+    pub(crate) fn verify_certificate(
+        &self,
+        algorithm: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Option<bool> {
         match Scheme::parse(algorithm)? {
             Scheme::RsaWith(hash) => Some(self.verify_pkcs1(&hash.digest(message), signature)),
             Scheme::Pss(parameters) => Some(self.verify_pss(parameters, message, signature)),
@@ -243,7 +277,10 @@ fn rsa_key(bits: &[u8]) -> Option<RsaPublicKey> {
     let mut numbers = Reader::new(bits).expect(der::SEQUENCE, WHAT).ok()?.reader();
     let mut number = || {
         let value = numbers.expect(der::INTEGER, WHAT).ok()?.value;
-        value.first().is_some_and(|first| first & 0x80 == 0).then(|| BigUint::from_bytes_be(value))
+        value
+            .first()
+            .is_some_and(|first| first & 0x80 == 0)
+            .then(|| BigUint::from_bytes_be(value))
     };
     let (modulus, exponent) = (number()?, number()?);
     RsaPublicKey::new_with_max_size(modulus, exponent, MAX_RSA_BITS).ok()
@@ -254,7 +291,11 @@ impl PssParameters {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let hash = der::algorithm(oid::of_hash(self.hash));
         let mask = der::sequence(&[&der::oid(oid::MGF1), &hash]);
-        let salt = [der::INTEGER, 1, u8::try_from(self.salt_len).unwrap_or(u8::MAX)];
+        let salt = [
+            der::INTEGER,
+            1,
+            u8::try_from(self.salt_len).unwrap_or(u8::MAX),
+        ];
         let parameters = der::sequence(&[
             &der::tlv(der::context(0), &[&hash]),
             &der::tlv(der::context(1), &[&mask]),

@@ -69,12 +69,23 @@ impl From<Irregularity> for Error {
     fn from(what: Irregularity) -> Self {
         match what {
             Irregularity::Gap { start, end } => Self::Gap { start, end },
-            Irregularity::Overlap { start, previous_end } => Self::Overlap { start, previous_end },
-            Irregularity::DataAfterTable { table_end, file_end } => Self::DataAfterTable { table_end, file_end },
+            Irregularity::Overlap {
+                start,
+                previous_end,
+            } => Self::Overlap {
+                start,
+                previous_end,
+            },
+            Irregularity::DataAfterTable {
+                table_end,
+                file_end,
+            } => Self::DataAfterTable {
+                table_end,
+                file_end,
+            },
         }
     }
 }
-
 
 fn u16_at(bytes: &[u8], at: u64) -> Option<u16> {
     let at = usize::try_from(at).ok()?;
@@ -89,7 +100,10 @@ fn u32_at(bytes: &[u8], at: u64) -> Option<u32> {
 /// Reads `e_lfanew` from the first 64 bytes.
 pub(crate) fn pe_offset(dos: &[u8; 64]) -> Result<u64, Error> {
     if !dos.starts_with(b"MZ") {
-        return Err(Error::NotPe { what: "MZ", offset: 0 });
+        return Err(Error::NotPe {
+            what: "MZ",
+            offset: 0,
+        });
     }
     let offset = u64::from(u32_at(dos, 0x3c).unwrap_or_default());
     if !(64..=MAX_PE_OFFSET).contains(&offset) {
@@ -109,7 +123,10 @@ pub(crate) const COFF_LEN: usize = 26;
 /// How long the header is from the PE signature to the end of the section table, told by its first [`COFF_LEN`] bytes.
 pub(crate) fn header_len(pe_offset: u64, header: &[u8]) -> Result<u64, Error> {
     if !header.starts_with(b"PE\0\0") {
-        return Err(Error::NotPe { what: "PE", offset: pe_offset });
+        return Err(Error::NotPe {
+            what: "PE",
+            offset: pe_offset,
+        });
     }
     let sections = u64::from(u16_at(header, 6).unwrap_or_default());
     let optional = u64::from(u16_at(header, 20).unwrap_or_default());
@@ -134,7 +151,10 @@ pub(crate) fn header_len(pe_offset: u64, header: &[u8]) -> Result<u64, Error> {
             expected: "must hold the standard fields",
         });
     }
-    Ok(sections.saturating_mul(40).saturating_add(optional).saturating_add(24))
+    Ok(sections
+        .saturating_mul(40)
+        .saturating_add(optional)
+        .saturating_add(24))
 }
 
 impl Layout {
@@ -155,27 +175,55 @@ impl Layout {
         let fixed: u64 = if is_pe32_plus { 112 } else { 96 };
         let directories = u64::from(long(if is_pe32_plus { 132 } else { 116 }));
         if directories > 16 {
-            return Err(bad("NumberOfRvaAndSizes", fixed.saturating_add(20), directories, "must be at most 16"));
+            return Err(bad(
+                "NumberOfRvaAndSizes",
+                fixed.saturating_add(20),
+                directories,
+                "must be at most 16",
+            ));
         }
         if optional_len != fixed.saturating_add(directories.saturating_mul(8)) {
-            return Err(bad("SizeOfOptionalHeader", 20, optional_len, "must fit the number of data directories"));
+            return Err(bad(
+                "SizeOfOptionalHeader",
+                20,
+                optional_len,
+                "must fit the number of data directories",
+            ));
         }
         let headers_len = u64::from(long(84));
         if headers_len < table_end {
-            return Err(bad("SizeOfHeaders", 84, headers_len, "must include the section table"));
+            return Err(bad(
+                "SizeOfHeaders",
+                84,
+                headers_len,
+                "must include the section table",
+            ));
         }
         if headers_len >= u64::from(long(80)) {
-            return Err(bad("SizeOfHeaders", 84, headers_len, "must be less than SizeOfImage"));
+            return Err(bad(
+                "SizeOfHeaders",
+                84,
+                headers_len,
+                "must be less than SizeOfImage",
+            ));
         }
-        let directory = (directories > 4).then(|| OPTIONAL.saturating_add(fixed).saturating_add(32));
+        let directory =
+            (directories > 4).then(|| OPTIONAL.saturating_add(fixed).saturating_add(32));
         let sections = read_sections(header, OPTIONAL.saturating_add(optional_len), word(6));
-        let mut in_file: Vec<usize> =
-            sections.iter().enumerate().filter(|(_, section)| section.raw_size != 0).map(|(index, _)| index).collect();
+        let mut in_file: Vec<usize> = sections
+            .iter()
+            .enumerate()
+            .filter(|(_, section)| section.raw_size != 0)
+            .map(|(index, _)| index)
+            .collect();
         in_file.sort_by_key(|index| sections.get(*index).map(|section| section.raw_start));
         let mut sum = headers_len;
         for section in in_file.iter().filter_map(|index| sections.get(*index)) {
             if section.start() < headers_len {
-                return Err(Error::Overlap { start: section.start(), previous_end: headers_len });
+                return Err(Error::Overlap {
+                    start: section.start(),
+                    previous_end: headers_len,
+                });
             }
             sum = sum.saturating_add(u64::from(section.raw_size));
         }
@@ -191,7 +239,7 @@ impl Layout {
             subsystem: word(92),
             dll_characteristics: word(94),
             directory_offset: directory.map(|at| pe_offset.saturating_add(at)),
-            table_offset: directory.map_or(0, |at| long(at)).into(),
+            table_offset: directory.map_or(0, long).into(),
             table_len: directory.map_or(0, |at| long(at.saturating_add(4))).into(),
             sections,
             in_file,
@@ -201,7 +249,9 @@ impl Layout {
 
     /// Sections with data, in file order.
     pub(crate) fn in_file_order(&self) -> impl Iterator<Item = &Section> {
-        self.in_file.iter().filter_map(|index| self.sections.get(*index))
+        self.in_file
+            .iter()
+            .filter_map(|index| self.sections.get(*index))
     }
 
     /// Firmware takes an image as unsigned if directory 4 is missing or its size is 0.
@@ -215,7 +265,11 @@ impl Layout {
 
     /// End of what a front-to-back digest covers.
     pub(crate) fn content_end(&self, file_len: u64) -> u64 {
-        if self.is_signed() { self.table_offset } else { file_len }
+        if self.is_signed() {
+            self.table_offset
+        } else {
+            file_len
+        }
     }
 
     /// Checks what depends on the file's length.
@@ -225,7 +279,12 @@ impl Layout {
                 return Ok(());
             }
             let needed = end.saturating_sub(offset);
-            Err(Error::Truncated { what, offset, needed, available: file_len.saturating_sub(offset) })
+            Err(Error::Truncated {
+                what,
+                offset,
+                needed,
+                available: file_len.saturating_sub(offset),
+            })
         };
         inside("headers", 0, self.headers_len)?;
         for section in self.in_file_order() {
@@ -243,19 +302,31 @@ impl Layout {
         for section in self.in_file_order() {
             let start = section.start();
             if start > at {
-                return Some(Irregularity::Gap { start: at, end: start });
+                return Some(Irregularity::Gap {
+                    start: at,
+                    end: start,
+                });
             }
             if start < at {
-                return Some(Irregularity::Overlap { start, previous_end: at });
+                return Some(Irregularity::Overlap {
+                    start,
+                    previous_end: at,
+                });
             }
             at = section.end();
         }
         if self.is_signed() {
             if self.table_offset < at {
-                return Some(Irregularity::Overlap { start: self.table_offset, previous_end: at });
+                return Some(Irregularity::Overlap {
+                    start: self.table_offset,
+                    previous_end: at,
+                });
             }
             if self.table_end() != file_len {
-                return Some(Irregularity::DataAfterTable { table_end: self.table_end(), file_end: file_len });
+                return Some(Irregularity::DataAfterTable {
+                    table_end: self.table_end(),
+                    file_end: file_len,
+                });
             }
         }
         None
@@ -264,13 +335,22 @@ impl Layout {
     /// The file ranges of the specification's digest after the headers, in hashing order.
     pub(crate) fn ranges_after_headers(&self, file_len: u64) -> Result<Vec<(u64, u64)>, Error> {
         if self.sum > file_len.saturating_mul(4) {
-            return Err(Error::ExcessiveOverlap { sum: self.sum, file_len });
+            return Err(Error::ExcessiveOverlap {
+                sum: self.sum,
+                file_len,
+            });
         }
-        let mut ranges: Vec<(u64, u64)> = self.in_file_order().map(|section| (section.start(), section.end())).collect();
+        let mut ranges: Vec<(u64, u64)> = self
+            .in_file_order()
+            .map(|section| (section.start(), section.end()))
+            .collect();
         if file_len > self.sum {
             let covered = self.sum.saturating_add(self.table_len);
             if covered > file_len {
-                return Err(Error::Overlap { start: self.table_offset, previous_end: self.sum });
+                return Err(Error::Overlap {
+                    start: self.table_offset,
+                    previous_end: self.sum,
+                });
             }
             ranges.push((self.sum, file_len.saturating_sub(self.table_len)));
         }

@@ -11,6 +11,8 @@ mod checksum;
 mod der;
 mod edit;
 mod error;
+mod findings;
+mod firmware;
 mod hash;
 mod hasher;
 mod image;
@@ -36,6 +38,11 @@ pub use certificate::Certificate;
 pub use chain::ChainProblem;
 pub use edit::Edit;
 pub use error::{BoxError, DerProblem, Error};
+pub use findings::Finding;
+pub use firmware::{
+    Authority, DatabaseEntry, Databases, Denial, Edk2, Guid, Reason, SbatComponent, SbatLevel,
+    Shim, ShimCaller, SignatureDatabase, SignatureType, Variable, Verdict,
+};
 pub use hash::{Digest, HashAlgorithm};
 pub use hasher::ImageHasher;
 pub use image::{Image, LoadedDigest, SigningDigest};

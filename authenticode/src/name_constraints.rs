@@ -23,7 +23,11 @@ struct GeneralName {
 
 impl GeneralName {
     fn new(tag: u8, value: &[u8]) -> Self {
-        let value = if tag == DIRECTORY { name::canonical(value) } else { value.to_vec() };
+        let value = if tag == DIRECTORY {
+            name::canonical(value)
+        } else {
+            value.to_vec()
+        };
         Self { tag, value }
     }
 }
@@ -37,7 +41,9 @@ struct Constraints {
 /// Checks each certificate against the constraints of all authorities above it.
 pub(crate) fn check(chain: &[&Certificate]) -> Result<(), ChainProblem> {
     for (depth, authority) in chain.iter().enumerate().skip(1) {
-        let Some(encoded) = &authority.extensions.name_constraints else { continue };
+        let Some(encoded) = &authority.extensions.name_constraints else {
+            continue;
+        };
         let constraints = parse(encoded).ok_or(ChainProblem::NameConstraints)?;
         for (below, certificate) in chain.iter().enumerate().take(depth) {
             if below > 0 && certificate.is_self_issued() {
@@ -53,10 +59,16 @@ pub(crate) fn check(chain: &[&Certificate]) -> Result<(), ChainProblem> {
 }
 
 fn parse(encoded: &[u8]) -> Option<Constraints> {
-    let mut fields = Reader::new(encoded).expect(der::SEQUENCE, WHAT).ok()?.reader();
+    let mut fields = Reader::new(encoded)
+        .expect(der::SEQUENCE, WHAT)
+        .ok()?
+        .reader();
     let permitted = subtrees(fields.optional(der::context(0), WHAT).ok()?)?;
     let excluded = subtrees(fields.optional(der::context(1), WHAT).ok()?)?;
-    Some(Constraints { permitted, excluded })
+    Some(Constraints {
+        permitted,
+        excluded,
+    })
 }
 
 fn subtrees(list: Option<der::Tlv<'_>>) -> Option<Vec<GeneralName>> {
@@ -89,23 +101,35 @@ fn names_of(certificate: &Certificate, is_leaf: bool) -> Option<Vec<GeneralName>
         let mut pairs = set.reader();
         while let Ok(pair) = pairs.any(WHAT) {
             let mut fields = pair.reader();
-            let (Ok(kind), Ok(value)) = (fields.any(WHAT), fields.any(WHAT)) else { continue };
+            let (Ok(kind), Ok(value)) = (fields.any(WHAT), fields.any(WHAT)) else {
+                continue;
+            };
             match kind.value {
-                [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1] => names.push(GeneralName::new(EMAIL, value.value)),
+                [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 1] => {
+                    names.push(GeneralName::new(EMAIL, value.value))
+                }
                 [0x55, 4, 3] => common_names.push(value.value),
                 _ => {}
             }
         }
     }
     if let Some(encoded) = &certificate.extensions.subject_alt_name {
-        let mut list = Reader::new(encoded).expect(der::SEQUENCE, WHAT).ok()?.reader();
+        let mut list = Reader::new(encoded)
+            .expect(der::SEQUENCE, WHAT)
+            .ok()?
+            .reader();
         while !list.is_empty() {
             let name = list.any(WHAT).ok()?;
             names.push(GeneralName::new(name.tag, name.value));
         }
     }
     if is_leaf && !names.iter().any(|name| name.tag == DNS) {
-        names.extend(common_names.into_iter().filter(|text| looks_like_host(text)).map(|text| GeneralName::new(DNS, text)));
+        names.extend(
+            common_names
+                .into_iter()
+                .filter(|text| looks_like_host(text))
+                .map(|text| GeneralName::new(DNS, text)),
+        );
     }
     Some(names)
 }
@@ -117,16 +141,27 @@ fn looks_like_host(text: &[u8]) -> bool {
             !label.is_empty()
                 && !label.starts_with(b"-")
                 && !label.ends_with(b"-")
-                && label.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+                && label
+                    .iter()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
         })
 }
 
 impl Constraints {
     fn allow(&self, name: &GeneralName) -> bool {
-        let mut permitted = self.permitted.iter().filter(|base| base.tag == name.tag).peekable();
-        let is_permitted = permitted.peek().is_none() || permitted.any(|base| matches(base, name) == Some(true));
+        let mut permitted = self
+            .permitted
+            .iter()
+            .filter(|base| base.tag == name.tag)
+            .peekable();
+        let is_permitted =
+            permitted.peek().is_none() || permitted.any(|base| matches(base, name) == Some(true));
         is_permitted
-            && self.excluded.iter().filter(|base| base.tag == name.tag).all(|base| matches(base, name) == Some(false))
+            && self
+                .excluded
+                .iter()
+                .filter(|base| base.tag == name.tag)
+                .all(|base| matches(base, name) == Some(false))
     }
 }
 
@@ -137,7 +172,10 @@ fn matches(base: &GeneralName, name: &GeneralName) -> Option<bool> {
         DIRECTORY => Some(found.starts_with(wanted)),
         DNS => Some(wanted.is_empty() || is_in_domain(found, wanted, true)),
         EMAIL => {
-            let host = found.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
+            let host = found
+                .rsplit(|byte| *byte == b'@')
+                .next()
+                .unwrap_or_default();
             Some(if wanted.contains(&b'@') {
                 found.eq_ignore_ascii_case(wanted)
             } else if wanted.starts_with(b".") {
@@ -153,8 +191,16 @@ fn matches(base: &GeneralName, name: &GeneralName) -> Option<bool> {
 
 /// Whether `host` ends with `domain` at a label.
 fn is_in_domain(host: &[u8], domain: &[u8], may_equal: bool) -> bool {
-    let Some(start) = host.len().checked_sub(domain.len()) else { return false };
-    let Some((front, end)) = host.split_at_checked(start) else { return false };
+    let Some(start) = host.len().checked_sub(domain.len()) else {
+        return false;
+    };
+    let Some((front, end)) = host.split_at_checked(start) else {
+        return false;
+    };
     end.eq_ignore_ascii_case(domain)
-        && if front.is_empty() { may_equal } else { domain.starts_with(b".") || front.ends_with(b".") }
+        && if front.is_empty() {
+            may_equal
+        } else {
+            domain.starts_with(b".") || front.ends_with(b".")
+        }
 }

@@ -29,17 +29,15 @@ pub(crate) const MESSAGE_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1
 pub(crate) const SIGNING_TIME: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 5];
 pub(crate) const COUNTER_SIGNATURE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 6];
 pub(crate) const TST_INFO: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 1, 4];
-pub(crate) const SIGNING_CERTIFICATE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 12];
-pub(crate) const SIGNING_CERTIFICATE_V2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 47];
+pub(crate) const SIGNING_CERTIFICATE: &[u8] =
+    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 12];
+pub(crate) const SIGNING_CERTIFICATE_V2: &[u8] =
+    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 2, 47];
 
 /// 1.3.6.1.4.1.311.2.1.4
 pub(crate) const SPC_INDIRECT_DATA: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 4];
-/// 1.3.6.1.4.1.311.2.1.12
-pub(crate) const SPC_OPUS_INFO: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 12];
 /// 1.3.6.1.4.1.311.2.1.15
 pub(crate) const SPC_PE_IMAGE_DATA: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 15];
-/// 1.3.6.1.4.1.311.2.1.21, which pesign 0.112 writes in place of the one before.
-pub(crate) const SPC_INDIVIDUAL: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 21];
 /// 1.3.6.1.4.1.311.2.4.1
 pub(crate) const NESTED_SIGNATURE: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 4, 1];
 /// 1.3.6.1.4.1.311.3.3.1
@@ -73,5 +71,7 @@ pub(crate) const fn of_hash(algorithm: HashAlgorithm) -> &'static [u8] {
 }
 
 pub(crate) fn to_hash(oid: &[u8]) -> Option<HashAlgorithm> {
-    HashAlgorithm::ALL.into_iter().find(|algorithm| of_hash(*algorithm) == oid)
+    HashAlgorithm::ALL
+        .into_iter()
+        .find(|algorithm| of_hash(*algorithm) == oid)
 }

@@ -19,7 +19,13 @@ pub struct ImageOptions {
 
 impl Default for ImageOptions {
     fn default() -> Self {
-        Self { hashes: None, also: Vec::new(), allow_gaps: false, max_table_len: 8 << 20, checksum: true }
+        Self {
+            hashes: None,
+            also: Vec::new(),
+            allow_gaps: false,
+            max_table_len: 8 << 20,
+            checksum: true,
+        }
     }
 }
 

@@ -130,10 +130,16 @@ impl Signing {
             SignatureScheme::Ed25519 => kind == KeyKind::Ed25519,
         };
         if !fits {
-            return Err(Error::Unsupported { what: "this kind of signature with the certificate's key" });
+            return Err(Error::Unsupported {
+                what: "this kind of signature with the certificate's key",
+            });
         }
         if scheme != SignatureScheme::RsaPkcs1 && !self.allow_refused {
-            let key = if kind.is_for_firmware() { "RSA-PSS" } else { kind.name() };
+            let key = if kind.is_for_firmware() {
+                "RSA-PSS"
+            } else {
+                kind.name()
+            };
             return Err(Error::KeyKindRefused { key });
         }
         Ok(scheme)
@@ -152,7 +158,9 @@ impl Signing {
         let digest = image.digest_for_signing(self.hash)?.digest();
         let count = image.entries().len();
         match self.existing {
-            Existing::Replace(index) if index >= count => return Err(Error::NoSuchSignature { index, count }),
+            Existing::Replace(index) if index >= count => {
+                return Err(Error::NoSuchSignature { index, count });
+            }
             Existing::ReplaceAll => {}
             _ => {
                 if let Some(problem) = image.table().problem() {
@@ -164,12 +172,23 @@ impl Signing {
         let value = der::Reader::new(&content).any("content")?.value;
         let mut attributes = alloc::vec![
             attribute(oid::CONTENT_TYPE, &der::oid(oid::SPC_INDIRECT_DATA)),
-            attribute(oid::MESSAGE_DIGEST, &der::tlv(der::OCTET_STRING, &[self.hash.digest(value).as_bytes()])),
+            attribute(
+                oid::MESSAGE_DIGEST,
+                &der::tlv(der::OCTET_STRING, &[self.hash.digest(value).as_bytes()])
+            ),
         ];
-        attributes.extend(self.time.map(|time| attribute(oid::SIGNING_TIME, &time.to_der())));
+        attributes.extend(
+            self.time
+                .map(|time| attribute(oid::SIGNING_TIME, &time.to_der())),
+        );
         let message = der::set_of(der::SET, attributes);
         let to_be_signed = ToBeSigned::new(message, self.hash, scheme);
-        Ok(Prepared { signing: self, image, content, to_be_signed })
+        Ok(Prepared {
+            signing: self,
+            image,
+            content,
+            to_be_signed,
+        })
     }
 }
 
@@ -238,7 +257,13 @@ impl Prepared {
     /// # Errors
     /// [`Error::SignatureMismatch`]; [`Error::Unsupported`] if signatures of this kind of key cannot be checked here.
     pub fn attach(self, signature: &[u8]) -> Result<Signed, Error> {
-        let key = self.signing.certificate.public_key().ok_or(Error::Unsupported { what: "the certificate's key" })?;
+        let key = self
+            .signing
+            .certificate
+            .public_key()
+            .ok_or(Error::Unsupported {
+                what: "the certificate's key",
+            })?;
         if !self.verifies(&key, signature)? {
             return Err(Error::SignatureMismatch);
         }
@@ -264,7 +289,9 @@ impl Prepared {
                 table.extend_new([entry]);
             }
             Existing::ReplaceSameSigner => {
-                table.remove_if(|entry| crate::verify::is_signed_by(entry, &self.signing.certificate));
+                table.remove_if(|entry| {
+                    crate::verify::is_signed_by(entry, &self.signing.certificate)
+                });
                 table.push(entry);
             }
             Existing::Replace(index) => table.replace(index, entry)?,
@@ -273,7 +300,11 @@ impl Prepared {
                 table.push(entry);
             }
         }
-        Ok(Signed { image: self.image, table, pkcs7 })
+        Ok(Signed {
+            image: self.image,
+            table,
+            pkcs7,
+        })
     }
 
     fn verifies(&self, key: &PublicKey, signature: &[u8]) -> Result<bool, Error> {
@@ -281,15 +312,25 @@ impl Prepared {
         Ok(match request.scheme() {
             SignatureScheme::RsaPkcs1 => key.verify_pkcs1(request.typed_digest(), signature),
             SignatureScheme::RsaPss => key.verify_pss(self.pss(), request.message(), signature),
-            SignatureScheme::Ecdsa => key
-                .verify_ecdsa(request.typed_digest(), signature)
-                .ok_or(Error::Unsupported { what: "checking signatures on this curve" })?,
-            SignatureScheme::Ed25519 => return Err(Error::Unsupported { what: "checking Ed25519 signatures" }),
+            SignatureScheme::Ecdsa => {
+                key.verify_ecdsa(request.typed_digest(), signature)
+                    .ok_or(Error::Unsupported {
+                        what: "checking signatures on this curve",
+                    })?
+            }
+            SignatureScheme::Ed25519 => {
+                return Err(Error::Unsupported {
+                    what: "checking Ed25519 signatures",
+                });
+            }
         })
     }
 
     fn pss(&self) -> PssParameters {
-        PssParameters { hash: self.signing.hash, salt_len: self.signing.hash.digest_len() }
+        PssParameters {
+            hash: self.signing.hash,
+            salt_len: self.signing.hash.digest_len(),
+        }
     }
 
     fn signature_algorithm(&self) -> Vec<u8> {
@@ -312,7 +353,10 @@ impl Prepared {
         let version = [der::INTEGER, 1, 1];
         let hash = der::algorithm(oid::of_hash(self.signing.hash));
         let message = self.to_be_signed.message();
-        let value = der::Reader::new(message).any("attributes").map(|set| set.value).unwrap_or_default();
+        let value = der::Reader::new(message)
+            .any("attributes")
+            .map(|set| set.value)
+            .unwrap_or_default();
         let signer = der::sequence(&[
             &version,
             &der::sequence(&[certificate.issuer_der(), certificate.serial_der()]),
@@ -335,7 +379,10 @@ impl Prepared {
             &der::tlv(der::context(0), &certificates),
             &der::tlv(der::SET, &[&signer]),
         ]);
-        der::sequence(&[&der::oid(oid::SIGNED_DATA), &der::tlv(der::context(0), &[&signed_data])])
+        der::sequence(&[
+            &der::oid(oid::SIGNED_DATA),
+            &der::tlv(der::context(0), &[&signed_data]),
+        ])
     }
 }
 

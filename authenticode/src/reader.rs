@@ -38,7 +38,11 @@ impl Image {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn copy<R: Read + Seek, W: Write>(file: &mut R, copy: &mut W, options: &ImageOptions) -> Result<Self, Error> {
+    pub fn copy<R: Read + Seek, W: Write>(
+        file: &mut R,
+        copy: &mut W,
+        options: &ImageOptions,
+    ) -> Result<Self, Error> {
         let algorithms = options.algorithms(&named_hashes(file, options)?);
         let options = options.clone().hashes(&algorithms);
         file.seek(SeekFrom::Start(0))?;
@@ -52,7 +56,9 @@ impl Image {
             file.seek(SeekFrom::Start(start))?;
             let mut left = end.saturating_sub(start);
             while left > 0 {
-                let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                let wanted = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(buffer.len());
                 let part = buffer.get_mut(..wanted).unwrap_or_default();
                 file.read_exact(part)?;
                 hashers.update(part);
@@ -65,11 +71,16 @@ impl Image {
 }
 
 /// The algorithms that the file's signatures name. What is wrong with headers and table is told by the pass after this.
-fn named_hashes<R: Read + Seek>(file: &mut R, options: &ImageOptions) -> Result<Vec<HashAlgorithm>, Error> {
+fn named_hashes<R: Read + Seek>(
+    file: &mut R,
+    options: &ImageOptions,
+) -> Result<Vec<HashAlgorithm>, Error> {
     if options.hashes.is_some() {
         return Ok(Vec::new());
     }
-    let Some(layout) = peek_layout(file)? else { return Ok(Vec::new()) };
+    let Some(layout) = peek_layout(file)? else {
+        return Ok(Vec::new());
+    };
     if !layout.is_signed() || layout.table_len > options.max_table_len {
         return Ok(Vec::new());
     }
@@ -83,18 +94,27 @@ fn peek_layout<R: Read + Seek>(file: &mut R) -> Result<Option<Layout>, Error> {
     file.seek(SeekFrom::Start(0))?;
     let mut dos = Vec::new();
     file.take(64).read_to_end(&mut dos)?;
-    let Some(Ok(pe_offset)) = dos.first_chunk().map(layout::pe_offset) else { return Ok(None) };
+    let Some(Ok(pe_offset)) = dos.first_chunk().map(layout::pe_offset) else {
+        return Ok(None);
+    };
     file.seek(SeekFrom::Start(pe_offset))?;
     let mut header = Vec::new();
-    file.take(u64::try_from(layout::COFF_LEN).unwrap_or_default()).read_to_end(&mut header)?;
-    let Ok(len) = layout::header_len(pe_offset, &header) else { return Ok(None) };
+    file.take(u64::try_from(layout::COFF_LEN).unwrap_or_default())
+        .read_to_end(&mut header)?;
+    let Ok(len) = layout::header_len(pe_offset, &header) else {
+        return Ok(None);
+    };
     let left = len.saturating_sub(u64::try_from(header.len()).unwrap_or_default());
     file.take(left).read_to_end(&mut header)?;
     Ok(Layout::parse(pe_offset, &header).ok())
 }
 
 /// Reads the whole file once. This thread reads, copies and sums; the other one hashes.
-fn pass<R: Read, W: Write>(file: &mut R, copy: &mut W, options: &ImageOptions) -> Result<Pass, Error> {
+fn pass<R: Read, W: Write>(
+    file: &mut R,
+    copy: &mut W,
+    options: &ImageOptions,
+) -> Result<Pass, Error> {
     let mut total = Sum::default();
     let mut hasher = ImageHasher::with_options(options.clone().checksum(false));
     let (full_sender, full) = mpsc::sync_channel::<(Vec<u8>, usize)>(BUFFERS);
@@ -138,7 +158,12 @@ fn pass<R: Read, W: Write>(file: &mut R, copy: &mut W, options: &ImageOptions) -
         };
         let read = read_all();
         drop(full_sender);
-        (read, worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        (
+            read,
+            worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        )
     });
     read?;
     let mut pass = pass?;
@@ -148,9 +173,15 @@ fn pass<R: Read, W: Write>(file: &mut R, copy: &mut W, options: &ImageOptions) -
         pass.rest_sum.add(pass.layout.table_offset, &pass.table);
         total.subtract(pass.rest_sum);
         let mut fields = Sum::default();
-        fields.add(pass.layout.checksum_offset, &pass.layout.checksum.to_le_bytes());
+        fields.add(
+            pass.layout.checksum_offset,
+            &pass.layout.checksum.to_le_bytes(),
+        );
         if let Some(offset) = pass.layout.directory_offset {
-            fields.add(offset, &directory(pass.layout.table_offset, pass.layout.table_len));
+            fields.add(
+                offset,
+                &directory(pass.layout.table_offset, pass.layout.table_len),
+            );
         }
         total.subtract(fields);
         pass.content_sum = total;

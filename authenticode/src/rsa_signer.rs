@@ -40,18 +40,26 @@ impl RsaSigner {
     /// [`Error::Key`].
     pub fn from_pem(text: &str) -> Result<Self, Error> {
         // Text around the block, which OpenSSL tools write, is not for the strict reader.
-        let block = text.find("-----BEGIN ").map_or(text, |start| text.get(start..).unwrap_or(text));
+        let block = text
+            .find("-----BEGIN ")
+            .map_or(text, |start| text.get(start..).unwrap_or(text));
         let end = block.find("-----END ").and_then(|end| {
-            let line = block.get(end..)?.find('\n').map_or(block.len(), |newline| end.saturating_add(newline));
+            let line = block
+                .get(end..)?
+                .find('\n')
+                .map_or(block.len(), |newline| end.saturating_add(newline));
             block.get(..line)
         });
         let block = end.unwrap_or(block).trim_end();
         let key = if block.starts_with("-----BEGIN RSA PRIVATE KEY") {
-            RsaPrivateKey::from_pkcs1_pem(block).map_err(|error| Error::Key(Box::new(KeyProblem(error))))
+            RsaPrivateKey::from_pkcs1_pem(block)
+                .map_err(|error| Error::Key(Box::new(KeyProblem(error))))
         } else {
-            RsaPrivateKey::from_pkcs8_pem(block).map_err(|error| Error::Key(Box::new(KeyProblem(error))))
+            RsaPrivateKey::from_pkcs8_pem(block)
+                .map_err(|error| Error::Key(Box::new(KeyProblem(error))))
         }?;
-        key.validate().map_err(|error| Error::Key(Box::new(KeyProblem(error))))?;
+        key.validate()
+            .map_err(|error| Error::Key(Box::new(KeyProblem(error))))?;
         Ok(Self { key })
     }
 }
@@ -73,8 +81,10 @@ impl Signer for RsaSigner {
         let digest = request.digest();
         let signature = match request.scheme() {
             SignatureScheme::RsaPkcs1 => {
-                let scheme =
-                    Pkcs1v15Sign { hash_len: Some(digest.len()), prefix: Box::from(digest_info_prefix(request.hash_algorithm())) };
+                let scheme = Pkcs1v15Sign {
+                    hash_len: Some(digest.len()),
+                    prefix: Box::from(digest_info_prefix(request.hash_algorithm())),
+                };
                 self.key.sign_with_rng(&mut OsRng, scheme, digest)
             }
             SignatureScheme::RsaPss => {

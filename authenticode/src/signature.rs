@@ -79,7 +79,10 @@ impl SignatureProblem {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::NotPkcs7 => "not_a_signature",
-            Self::Malformed(_) | Self::SignerCount { .. } | Self::NotAnImageSignature | Self::BadAttribute { .. } => "malformed",
+            Self::Malformed(_)
+            | Self::SignerCount { .. }
+            | Self::NotAnImageSignature
+            | Self::BadAttribute { .. } => "malformed",
             Self::AlgorithmsDisagree => "algorithms_disagree",
             Self::Unsupported { .. } => "unsupported_algorithm",
             Self::DigestMismatch => "digest_mismatch",
@@ -100,17 +103,27 @@ pub(crate) struct Intact {
 }
 
 /// Whether the digest in the content is the image's.
-pub(crate) fn check_image(signed: &SignedData<'_>, image: &Image) -> Result<HashAlgorithm, SignatureProblem> {
+pub(crate) fn check_image(
+    signed: &SignedData<'_>,
+    image: &Image,
+) -> Result<HashAlgorithm, SignatureProblem> {
     if signed.content_type != oid::SPC_INDIRECT_DATA {
         return Err(SignatureProblem::NotAnImageSignature);
     }
-    let content = signed.content.as_ref().ok_or(SignatureProblem::NotAnImageSignature)?;
+    let content = signed
+        .content
+        .as_ref()
+        .ok_or(SignatureProblem::NotAnImageSignature)?;
     if content.tag != der::SEQUENCE {
         return Err(SignatureProblem::NotAnImageSignature);
     }
     let indirect = IndirectData::parse(content).map_err(SignatureProblem::Malformed)?;
-    let hash = oid::to_hash(indirect.algorithm).ok_or(SignatureProblem::Unsupported { what: "the image's hash algorithm" })?;
-    let expected = image.loaded(hash).ok_or(SignatureProblem::Unsupported { what: "a hash that was not computed" })?;
+    let hash = oid::to_hash(indirect.algorithm).ok_or(SignatureProblem::Unsupported {
+        what: "the image's hash algorithm",
+    })?;
+    let expected = image.loaded(hash).ok_or(SignatureProblem::Unsupported {
+        what: "a hash that was not computed",
+    })?;
     match indirect.digest() {
         Some(digest) if digest == expected => Ok(hash),
         _ => Err(SignatureProblem::DigestMismatch),
@@ -120,18 +133,30 @@ pub(crate) fn check_image(signed: &SignedData<'_>, image: &Image) -> Result<Hash
 /// Checks everything but trust: structure, all bindings, the signature itself.
 pub(crate) fn check(signed: &SignedData<'_>, image: &Image) -> Result<Intact, SignatureProblem> {
     let [signer] = signed.signers.as_slice() else {
-        return Err(SignatureProblem::SignerCount { count: signed.signers.len() });
+        return Err(SignatureProblem::SignerCount {
+            count: signed.signers.len(),
+        });
     };
     let hash = check_image(signed, image)?;
     let id = oid::of_hash(hash);
     if signed.digest_algorithms != [id] || signer.digest_algorithm != id {
         return Err(SignatureProblem::AlgorithmsDisagree);
     }
-    let content = signed.content.as_ref().map(|content| content.value).unwrap_or_default();
+    let content = signed
+        .content
+        .as_ref()
+        .map(|content| content.value)
+        .unwrap_or_default();
     check_attributes(signer, signed.content_type, content, hash)?;
-    let certificates = signed.parse_certificates().map_err(SignatureProblem::Malformed)?;
+    let certificates = signed
+        .parse_certificates()
+        .map_err(SignatureProblem::Malformed)?;
     let signer = find_signer(signer, &certificates, content, hash)?.clone();
-    Ok(Intact { signer, certificates, hash })
+    Ok(Intact {
+        signer,
+        certificates,
+        hash,
+    })
 }
 
 /// Binds the content to the signed attributes.
@@ -141,12 +166,24 @@ pub(crate) fn check_attributes(
     content: &[u8],
     hash: HashAlgorithm,
 ) -> Result<(), SignatureProblem> {
-    let Some(attributes) = &signer.signed_attributes else { return Ok(()) };
-    let kind = attributes.single(oid::CONTENT_TYPE).ok_or(SignatureProblem::BadAttribute { name: "contentType" })?;
+    let Some(attributes) = &signer.signed_attributes else {
+        return Ok(());
+    };
+    let kind = attributes
+        .single(oid::CONTENT_TYPE)
+        .ok_or(SignatureProblem::BadAttribute {
+            name: "contentType",
+        })?;
     if kind.tag != der::OID || kind.value != content_type {
-        return Err(SignatureProblem::BadAttribute { name: "contentType" });
+        return Err(SignatureProblem::BadAttribute {
+            name: "contentType",
+        });
     }
-    let digest = attributes.single(oid::MESSAGE_DIGEST).ok_or(SignatureProblem::BadAttribute { name: "messageDigest" })?;
+    let digest = attributes
+        .single(oid::MESSAGE_DIGEST)
+        .ok_or(SignatureProblem::BadAttribute {
+            name: "messageDigest",
+        })?;
     if digest.tag != der::OCTET_STRING || digest.value != hash.digest(content).as_bytes() {
         return Err(SignatureProblem::ContentMismatch);
     }
@@ -162,14 +199,22 @@ pub(crate) fn find_signer<'a>(
 ) -> Result<&'a Certificate, SignatureProblem> {
     /// Certificates of the same issuer and serial number that are tried at most; there should be one.
     const MAX_SAME: usize = 8;
-    let scheme = Scheme::parse(signer.signature_algorithm)
-        .ok_or(SignatureProblem::Unsupported { what: "the signature algorithm" })?;
+    let scheme =
+        Scheme::parse(signer.signature_algorithm).ok_or(SignatureProblem::Unsupported {
+            what: "the signature algorithm",
+        })?;
     let message = signer.message(content);
     let digest = hash.digest(&message);
     let mut problem = SignatureProblem::SignerNotEmbedded;
-    for certificate in certificates.iter().filter(|certificate| signer.names(certificate)).take(MAX_SAME) {
+    for certificate in certificates
+        .iter()
+        .filter(|certificate| signer.names(certificate))
+        .take(MAX_SAME)
+    {
         let Some(key) = certificate.public_key() else {
-            problem = SignatureProblem::Unsupported { what: "the signer's kind of key" };
+            problem = SignatureProblem::Unsupported {
+                what: "the signer's kind of key",
+            };
             continue;
         };
         match check_signature(&key, scheme, &digest, &message, signer.signature) {
@@ -191,15 +236,26 @@ fn check_signature(
     let holds = match scheme {
         Scheme::Rsa => key.verify_pkcs1(digest, signature),
         Scheme::RsaWith(named) if named == hash => key.verify_pkcs1(digest, signature),
-        Scheme::Pss(parameters) if parameters.hash == hash => key.verify_pss(parameters, message, signature),
+        Scheme::Pss(parameters) if parameters.hash == hash => {
+            key.verify_pss(parameters, message, signature)
+        }
         Scheme::RsaWith(_) | Scheme::Pss(_) => return Err(SignatureProblem::AlgorithmsDisagree),
-        Scheme::EcdsaWith(named) if named != hash => return Err(SignatureProblem::AlgorithmsDisagree),
-        Scheme::Ec | Scheme::EcdsaWith(_) => key
-            .verify_ecdsa(digest, signature)
-            .ok_or(SignatureProblem::Unsupported { what: "the signer's elliptic curve" })?,
+        Scheme::EcdsaWith(named) if named != hash => {
+            return Err(SignatureProblem::AlgorithmsDisagree);
+        }
+        Scheme::Ec | Scheme::EcdsaWith(_) => {
+            key.verify_ecdsa(digest, signature)
+                .ok_or(SignatureProblem::Unsupported {
+                    what: "the signer's elliptic curve",
+                })?
+        }
         Scheme::Ed25519 => return Err(SignatureProblem::Unsupported { what: "Ed25519" }),
     };
-    if holds { Ok(()) } else { Err(SignatureProblem::BadSignature) }
+    if holds {
+        Ok(())
+    } else {
+        Err(SignatureProblem::BadSignature)
+    }
 }
 
 /// The entry's signature, if it holds for the image.
@@ -209,6 +265,11 @@ pub(crate) fn intact(entry: &TableEntry, image: &Image) -> Option<Intact> {
 
 /// Whether the entry names the certificate as its signer's, whatever else is in it.
 pub(crate) fn names_signer(entry: &TableEntry, certificate: &Certificate) -> bool {
-    let Some(Ok(signed)) = entry.pkcs7().map(SignedData::parse) else { return false };
-    signed.signers.iter().any(|signer| signer.names(certificate))
+    let Some(Ok(signed)) = entry.pkcs7().map(SignedData::parse) else {
+        return false;
+    };
+    signed
+        .signers
+        .iter()
+        .any(|signer| signer.names(certificate))
 }

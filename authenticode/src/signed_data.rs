@@ -66,7 +66,10 @@ impl<'a> Attributes<'a> {
             }
             list.push(Attribute { kind, values });
         }
-        Ok(Self { value: tlv.value, list })
+        Ok(Self {
+            value: tlv.value,
+            list,
+        })
     }
 
     /// The bytes that are signed: the stored ones under the tag of a SET.
@@ -88,7 +91,12 @@ impl<'a> Attributes<'a> {
 
     /// The first value of the first attribute of this kind, as OpenSSL takes it.
     pub(crate) fn first(&self, kind: &[u8]) -> Option<Tlv<'a>> {
-        self.list.iter().find(|attribute| attribute.kind == kind)?.values.first().copied()
+        self.list
+            .iter()
+            .find(|attribute| attribute.kind == kind)?
+            .values
+            .first()
+            .copied()
     }
 }
 
@@ -138,7 +146,8 @@ impl<'a> SignerInfo<'a> {
     pub(crate) fn names(&self, certificate: &Certificate) -> bool {
         self.issuer_and_serial.is_some_and(|(issuer, serial)| {
             certificate.serial_der() == serial
-                && (certificate.issuer_der() == issuer || certificate.canonical_issuer() == name::canonical(issuer))
+                && (certificate.issuer_der() == issuer
+                    || certificate.canonical_issuer() == name::canonical(issuer))
         })
     }
 
@@ -148,7 +157,9 @@ impl<'a> SignerInfo<'a> {
 
     /// The bytes that are signed: the attributes, or without attributes the content's value.
     pub(crate) fn message(&self, content: &[u8]) -> Vec<u8> {
-        self.signed_attributes.as_ref().map_or_else(|| content.to_vec(), Attributes::message)
+        self.signed_attributes
+            .as_ref()
+            .map_or_else(|| content.to_vec(), Attributes::message)
     }
 
     /// Values of the unsigned attributes of this kind.
@@ -205,10 +216,20 @@ impl<'a> SignedData<'a> {
         let mut signers = Vec::new();
         let mut set = fields.expect(der::SET, "signers")?.reader();
         while !set.is_empty() {
-            signers.push(SignerInfo::parse(&set.expect(der::SEQUENCE, "SignerInfo")?)?);
+            signers.push(SignerInfo::parse(
+                &set.expect(der::SEQUENCE, "SignerInfo")?,
+            )?);
         }
         fields.finish(WHAT)?;
-        Ok(Self { raw: outer.raw, version, digest_algorithms, content_type, content, certificates, signers })
+        Ok(Self {
+            raw: outer.raw,
+            version,
+            digest_algorithms,
+            content_type,
+            content,
+            certificates,
+            signers,
+        })
     }
 
     /// The embedded certificates, in their order.
@@ -227,7 +248,11 @@ impl<'a> SignedData<'a> {
 
     /// Algorithms that are named in digestAlgorithms and the signed content.
     pub(crate) fn hashes(&self) -> Vec<HashAlgorithm> {
-        let mut all: Vec<HashAlgorithm> = self.digest_algorithms.iter().filter_map(|id| oid::to_hash(id)).collect();
+        let mut all: Vec<HashAlgorithm> = self
+            .digest_algorithms
+            .iter()
+            .filter_map(|id| oid::to_hash(id))
+            .collect();
         if let Some(content) = &self.content
             && let Ok(indirect) = IndirectData::parse(content)
         {
@@ -242,8 +267,6 @@ impl<'a> SignedData<'a> {
 pub(crate) struct IndirectData<'a> {
     /// Object identifier of the data's type.
     pub(crate) kind: &'a [u8],
-    /// The value of that type.
-    pub(crate) image_data: Option<Tlv<'a>>,
     pub(crate) algorithm: &'a [u8],
     pub(crate) digest: &'a [u8],
 }
@@ -257,14 +280,24 @@ impl<'a> IndirectData<'a> {
         let mut fields = content.reader();
         let mut data = fields.expect(der::SEQUENCE, WHAT)?.reader();
         let kind = data.expect(der::OID, WHAT)?.value;
-        let image_data = if data.is_empty() { None } else { Some(data.any(WHAT)?) };
+        if !data.is_empty() {
+            data.any(WHAT)?;
+        }
         data.finish(WHAT)?;
         let mut info = fields.expect(der::SEQUENCE, "DigestInfo")?.reader();
         fields.finish(WHAT)?;
-        let algorithm = info.expect(der::SEQUENCE, "DigestInfo")?.reader().expect(der::OID, "DigestInfo")?.value;
+        let algorithm = info
+            .expect(der::SEQUENCE, "DigestInfo")?
+            .reader()
+            .expect(der::OID, "DigestInfo")?
+            .value;
         let digest = info.expect(der::OCTET_STRING, "DigestInfo")?.value;
         info.finish("DigestInfo")?;
-        Ok(Self { kind, image_data, algorithm, digest })
+        Ok(Self {
+            kind,
+            algorithm,
+            digest,
+        })
     }
 
     /// The digest, if its length is that of its algorithm.
@@ -274,7 +307,10 @@ impl<'a> IndirectData<'a> {
 
     /// Writes the form that firmware and tools have in common: flags empty, file name `<<<Obsolete>>>`.
     pub(crate) fn encode(digest: &Digest) -> Vec<u8> {
-        let name: Vec<u8> = "<<<Obsolete>>>".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let name: Vec<u8> = "<<<Obsolete>>>"
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
         let string = der::tlv(der::context_primitive(0), &[&name]);
         let link = der::tlv(der::context(0), &[&der::tlv(der::context(2), &[&string])]);
         let image_data = der::sequence(&[&der::tlv(der::BIT_STRING, &[&[0]]), &link]);

@@ -35,7 +35,11 @@ pub struct ToBeSigned {
 impl ToBeSigned {
     pub(crate) fn new(message: Vec<u8>, hash: HashAlgorithm, scheme: SignatureScheme) -> Self {
         let digest = hash.digest(&message);
-        Self { message, digest, scheme }
+        Self {
+            message,
+            digest,
+            scheme,
+        }
     }
 
     /// The bytes to hash and sign: the signed attributes in DER.

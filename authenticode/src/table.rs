@@ -10,6 +10,7 @@ use crate::oid;
 
 /// What a table entry holds (`wCertificateType`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(clippy::exhaustive_structs, reason = "it is a number")]
 pub struct EntryType(pub u16);
 
 impl EntryType {
@@ -24,8 +25,9 @@ impl EntryType {
 }
 
 /// `EFI_CERT_TYPE_PKCS7_GUID` as it is stored.
-pub(crate) const PKCS7_GUID: [u8; 16] =
-    [0x9d, 0xd2, 0xaf, 0x4a, 0xdf, 0x68, 0xee, 0x49, 0x8a, 0xa9, 0x34, 0x7d, 0x37, 0x56, 0x65, 0xa7];
+pub(crate) const PKCS7_GUID: [u8; 16] = [
+    0x9d, 0xd2, 0xaf, 0x4a, 0xdf, 0x68, 0xee, 0x49, 0x8a, 0xa9, 0x34, 0x7d, 0x37, 0x56, 0x65, 0xa7,
+];
 
 /// One entry of the certificate table.
 #[derive(Clone, PartialEq, Eq)]
@@ -51,7 +53,10 @@ impl core::fmt::Debug for TableEntry {
 impl TableEntry {
     /// An entry for a signature, written with `dwLength` not including the padding, as the specification has it.
     pub(crate) fn for_pkcs7(der: &[u8]) -> Result<Self, Error> {
-        let len = u32::try_from(der.len()).ok().and_then(|len| len.checked_add(8)).ok_or(Error::TooLong)?;
+        let len = u32::try_from(der.len())
+            .ok()
+            .and_then(|len| len.checked_add(8))
+            .ok_or(Error::TooLong)?;
         Ok(Self {
             offset: 0,
             stored_len: len,
@@ -112,7 +117,10 @@ impl TableEntry {
     /// Bytes after the signature that nothing authenticates: the rest of the data, and the padding.
     #[must_use]
     pub fn unauthenticated(&self) -> (&[u8], &[u8]) {
-        let rest = self.pkcs7_data().and_then(der::first).map_or(&[][..], |(_, rest)| rest);
+        let rest = self
+            .pkcs7_data()
+            .and_then(der::first)
+            .map_or(&[][..], |(_, rest)| rest);
         (rest, &self.pad)
     }
 
@@ -132,7 +140,11 @@ impl TableEntry {
     }
 
     fn len_in_table(&self) -> u64 {
-        let data = self.data.len().saturating_add(self.pad.len()).saturating_add(8);
+        let data = self
+            .data
+            .len()
+            .saturating_add(self.pad.len())
+            .saturating_add(8);
         u64::try_from(data).unwrap_or(u64::MAX)
     }
 }
@@ -142,14 +154,20 @@ pub(crate) fn hash_at_32(data: &[u8]) -> Option<HashAlgorithm> {
         return None;
     }
     let at = data.get(32..)?;
-    HashAlgorithm::ALL.into_iter().find(|algorithm| at.starts_with(oid::of_hash(*algorithm)))
+    HashAlgorithm::ALL
+        .into_iter()
+        .find(|algorithm| at.starts_with(oid::of_hash(*algorithm)))
 }
 
 /// Zero bytes up to the next multiple of 8.
 pub(crate) fn padding(len: u64) -> &'static [u8] {
     const ZEROS: [u8; 8] = [0; 8];
     let over = usize::try_from(len % 8).unwrap_or_default();
-    if over == 0 { &[] } else { ZEROS.get(over..).unwrap_or_default() }
+    if over == 0 {
+        &[]
+    } else {
+        ZEROS.get(over..).unwrap_or_default()
+    }
 }
 
 /// The entries of a certificate table.
@@ -175,7 +193,11 @@ pub struct TableProblem {
 
 impl From<TableProblem> for Error {
     fn from(problem: TableProblem) -> Self {
-        Self::BadTable { offset: problem.offset, len: problem.len, available: problem.available }
+        Self::BadTable {
+            offset: problem.offset,
+            len: problem.len,
+            available: problem.available,
+        }
     }
 }
 
@@ -189,7 +211,11 @@ impl SignatureTable {
             let Some((entry, after)) = parse_entry(rest, at) else {
                 let len = rest.first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
                 let available = u64::try_from(rest.len()).unwrap_or(u64::MAX);
-                table.problem = Some(TableProblem { offset: at, len: len.into(), available });
+                table.problem = Some(TableProblem {
+                    offset: at,
+                    len: len.into(),
+                    available,
+                });
                 return table;
             };
             at = at.saturating_add(entry.len_in_table());
@@ -231,7 +257,11 @@ impl SignatureTable {
     pub(crate) fn extend_new(&mut self, entries: impl IntoIterator<Item = TableEntry>) -> usize {
         let before = self.entries.len();
         for entry in entries {
-            if !self.entries.iter().any(|known| known.kind == entry.kind && known.data == entry.data) {
+            if !self
+                .entries
+                .iter()
+                .any(|known| known.kind == entry.kind && known.data == entry.data)
+            {
                 self.entries.push(entry);
             }
         }
@@ -266,7 +296,10 @@ impl SignatureTable {
 
     pub(crate) fn replace(&mut self, index: usize, entry: TableEntry) -> Result<(), Error> {
         let count = self.entries.len();
-        let slot = self.entries.get_mut(index).ok_or(Error::NoSuchSignature { index, count })?;
+        let slot = self
+            .entries
+            .get_mut(index)
+            .ok_or(Error::NoSuchSignature { index, count })?;
         *slot = entry;
         Ok(())
     }
@@ -302,5 +335,15 @@ fn parse_entry(bytes: &[u8], offset: u64) -> Option<(TableEntry, &[u8])> {
     let (entry, rest) = bytes.split_at_checked(usize::try_from(stored_len).ok()?)?;
     let (pad, rest) = rest.split_at_checked(padding(stored_len.into()).len())?;
     let data = entry.get(8..)?.to_vec();
-    Some((TableEntry { offset, stored_len, revision, kind, data, pad: pad.to_vec() }, rest))
+    Some((
+        TableEntry {
+            offset,
+            stored_len,
+            revision,
+            kind,
+            data,
+            pad: pad.to_vec(),
+        },
+        rest,
+    ))
 }

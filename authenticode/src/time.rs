@@ -31,17 +31,32 @@ impl UnixTime {
             return None;
         }
         // Days of a year that begins in March, so that the leap day is the last.
-        let (year, month) = if month > 2 { (year, month.checked_sub(3)?) } else { (year.checked_sub(1)?, month.checked_add(9)?) };
+        let (year, month) = if month > 2 {
+            (year, month.checked_sub(3)?)
+        } else {
+            (year.checked_sub(1)?, month.checked_add(9)?)
+        };
         let era = year.div_euclid(400);
         let year_of_era = year.rem_euclid(400);
-        let day_of_year = month.checked_mul(153)?.checked_add(2)?.div_euclid(5).checked_add(day)?.checked_sub(1)?;
+        let day_of_year = month
+            .checked_mul(153)?
+            .checked_add(2)?
+            .div_euclid(5)
+            .checked_add(day)?
+            .checked_sub(1)?;
         let day_of_era = year_of_era
             .checked_mul(365)?
             .checked_add(year_of_era.div_euclid(4))?
             .checked_sub(year_of_era.div_euclid(100))?
             .checked_add(day_of_year)?;
-        let days = era.checked_mul(146_097)?.checked_add(day_of_era)?.checked_sub(719_468)?;
-        let seconds = hour.checked_mul(3600)?.checked_add(minute.checked_mul(60)?)?.checked_add(second)?;
+        let days = era
+            .checked_mul(146_097)?
+            .checked_add(day_of_era)?
+            .checked_sub(719_468)?;
+        let seconds = hour
+            .checked_mul(3600)?
+            .checked_add(minute.checked_mul(60)?)?
+            .checked_add(second)?;
         days.checked_mul(86_400)?.checked_add(seconds).map(Self)
     }
 
@@ -62,11 +77,27 @@ impl UnixTime {
             .saturating_add(year_of_era.div_euclid(4))
             .saturating_sub(year_of_era.div_euclid(100));
         let day_of_year = day_of_era.saturating_sub(before);
-        let month = day_of_year.saturating_mul(5).saturating_add(2).div_euclid(153);
-        let day = day_of_year.saturating_sub(month.saturating_mul(153).saturating_add(2).div_euclid(5)).saturating_add(1);
+        let month = day_of_year
+            .saturating_mul(5)
+            .saturating_add(2)
+            .div_euclid(153);
+        let day = day_of_year
+            .saturating_sub(month.saturating_mul(153).saturating_add(2).div_euclid(5))
+            .saturating_add(1);
         let year = era.saturating_mul(400).saturating_add(year_of_era);
-        let (year, month) = if month < 10 { (year, month.saturating_add(3)) } else { (year.saturating_add(1), month.saturating_sub(9)) };
-        (year, month, day, second.div_euclid(3600), second.rem_euclid(3600).div_euclid(60), second.rem_euclid(60))
+        let (year, month) = if month < 10 {
+            (year, month.saturating_add(3))
+        } else {
+            (year.saturating_add(1), month.saturating_sub(9))
+        };
+        (
+            year,
+            month,
+            day,
+            second.div_euclid(3600),
+            second.rem_euclid(3600).div_euclid(60),
+            second.rem_euclid(60),
+        )
     }
 
     /// Reads a UTCTime or GeneralizedTime that ends in Z; fractions of a second are dropped.
@@ -76,7 +107,14 @@ impl UnixTime {
             der::UTC_TIME => {
                 let (digits, rest) = text.split_at_checked(2)?;
                 let short = number(digits)?;
-                (if short < 50 { short.checked_add(2000)? } else { short.checked_add(1900)? }, rest)
+                (
+                    if short < 50 {
+                        short.checked_add(2000)?
+                    } else {
+                        short.checked_add(1900)?
+                    },
+                    rest,
+                )
             }
             der::GENERALIZED_TIME => {
                 let (digits, rest) = text.split_at_checked(4)?;
@@ -99,9 +137,18 @@ impl UnixTime {
         let (year, month, day, hour, minute, second) = self.to_civil();
         let rest = format!("{month:02}{day:02}{hour:02}{minute:02}{second:02}Z");
         if (1950..2050).contains(&year) {
-            der::tlv(der::UTC_TIME, &[format!("{:02}", year.rem_euclid(100)).as_bytes(), rest.as_bytes()])
+            der::tlv(
+                der::UTC_TIME,
+                &[
+                    format!("{:02}", year.rem_euclid(100)).as_bytes(),
+                    rest.as_bytes(),
+                ],
+            )
         } else {
-            der::tlv(der::GENERALIZED_TIME, &[format!("{year:04}").as_bytes(), rest.as_bytes()])
+            der::tlv(
+                der::GENERALIZED_TIME,
+                &[format!("{year:04}").as_bytes(), rest.as_bytes()],
+            )
         }
     }
 }
@@ -116,7 +163,10 @@ fn number(digits: &[u8]) -> Option<i64> {
 impl fmt::Display for UnixTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day, hour, minute, second) = self.to_civil();
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z"
+        )
     }
 }
 
@@ -126,7 +176,16 @@ mod tests {
 
     #[test]
     fn civil_times_round_trip() {
-        for seconds in [0, 1_700_000_000, 951_782_400, 951_868_799, 2_524_607_999, 2_524_608_000, -86_401, 4_102_444_800] {
+        for seconds in [
+            0,
+            1_700_000_000,
+            951_782_400,
+            951_868_799,
+            2_524_607_999,
+            2_524_608_000,
+            -86_401,
+            4_102_444_800,
+        ] {
             let time = UnixTime(seconds);
             assert_eq!(UnixTime::from_civil(time.to_civil()), Some(time));
         }

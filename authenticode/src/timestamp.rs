@@ -43,8 +43,19 @@ fn problem(problem: &'static str) -> Error {
 ///
 /// # Errors
 /// [`Error::Der`] if the token is malformed, [`Error::Timestamp`] if it does not hold.
-pub fn verify_timestamp(token: &[u8], signature: &[u8], roots: &[Certificate]) -> Result<Timestamp, Error> {
-    check(token, signature, roots, Authority::Marked, Keys::All, &mut Budget::default())
+pub fn verify_timestamp(
+    token: &[u8],
+    signature: &[u8],
+    roots: &[Certificate],
+) -> Result<Timestamp, Error> {
+    check(
+        token,
+        signature,
+        roots,
+        Authority::Marked,
+        Keys::All,
+        &mut Budget::default(),
+    )
 }
 
 pub(crate) fn check(
@@ -59,14 +70,20 @@ pub(crate) fn check(
     if signed.content_type != oid::TST_INFO {
         return Err(problem("the token holds no time"));
     }
-    let content = signed.content.filter(|content| content.tag == der::OCTET_STRING);
+    let content = signed
+        .content
+        .filter(|content| content.tag == der::OCTET_STRING);
     let content = content.ok_or(problem("the token is empty"))?;
     let info = Info::parse(content.value)?;
     if info.imprint != info.hash.digest(signature).as_bytes() {
         return Err(problem("it is for another signature"));
     }
-    let [signer] = signed.signers.as_slice() else { return Err(problem("it must have one signer")) };
-    let hash = signer.hash().ok_or(problem("its hash algorithm is unknown"))?;
+    let [signer] = signed.signers.as_slice() else {
+        return Err(problem("it must have one signer"));
+    };
+    let hash = signer
+        .hash()
+        .ok_or(problem("its hash algorithm is unknown"))?;
     if signer.signed_attributes.is_none() {
         return Err(problem("it has no signed attributes"));
     }
@@ -81,36 +98,60 @@ pub(crate) fn check(
         if !authority.extensions.is_for_timestamps() {
             return Err(problem("the signer's certificate is not for timestamps"));
         }
-        if authority.not_before().is_none_or(|start| info.time < start) || authority.not_after().is_none_or(|end| info.time > end) {
-            return Err(problem("the signer's certificate was not valid at that time"));
+        if authority.not_before().is_none_or(|start| info.time < start)
+            || authority.not_after().is_none_or(|end| info.time > end)
+        {
+            return Err(problem(
+                "the signer's certificate was not valid at that time",
+            ));
         }
         check_certificate_id(signer, authority)?;
     }
-    chain::verify(authority, &certificates, roots, keys, budget).map_err(|_| problem("its signer is not trusted"))?;
-    Ok(Timestamp { time: info.time, authority: authority.clone() })
+    chain::verify(authority, &certificates, roots, keys, budget)
+        .map_err(|_| problem("its signer is not trusted"))?;
+    Ok(Timestamp {
+        time: info.time,
+        authority: authority.clone(),
+    })
 }
 
 /// The time and the authority's certificate of a token that is for `signature`, without trusting anything.
 pub(crate) fn peek(token: &[u8], signature: &[u8]) -> Option<UnixTime> {
     let signed = SignedData::parse(token).ok()?;
-    let info = Info::parse(signed.content.filter(|content| content.tag == der::OCTET_STRING)?.value).ok()?;
+    let info = Info::parse(
+        signed
+            .content
+            .filter(|content| content.tag == der::OCTET_STRING)?
+            .value,
+    )
+    .ok()?;
     (info.imprint == info.hash.digest(signature).as_bytes()).then_some(info.time)
 }
 
 /// The signingCertificate attributes name the certificate by hash, so that it cannot be exchanged.
 fn check_certificate_id(signer: &SignerInfo<'_>, authority: &Certificate) -> Result<(), Error> {
     const WHAT: &str = "signingCertificate";
-    let Some(attributes) = &signer.signed_attributes else { return Ok(()) };
+    let Some(attributes) = &signer.signed_attributes else {
+        return Ok(());
+    };
     for (kind, default) in [
         (oid::SIGNING_CERTIFICATE, HashAlgorithm::Sha1),
         (oid::SIGNING_CERTIFICATE_V2, HashAlgorithm::Sha256),
     ] {
-        let Some(value) = attributes.first(kind) else { continue };
-        let mut id = value.reader().expect(der::SEQUENCE, WHAT)?.reader().expect(der::SEQUENCE, WHAT)?.reader();
+        let Some(value) = attributes.first(kind) else {
+            continue;
+        };
+        let mut id = value
+            .reader()
+            .expect(der::SEQUENCE, WHAT)?
+            .reader()
+            .expect(der::SEQUENCE, WHAT)?
+            .reader();
         let mut hash = default;
         if let Some(algorithm) = id.optional(der::SEQUENCE, WHAT)? {
             let name = algorithm.reader().expect(der::OID, WHAT)?;
-            hash = oid::to_hash(name.value).ok_or(problem("it names its certificate by an unknown hash"))?;
+            hash = oid::to_hash(name.value)
+                .ok_or(problem("it names its certificate by an unknown hash"))?;
         }
         if id.expect(der::OCTET_STRING, WHAT)?.value != authority.fingerprint(hash).as_bytes() {
             return Err(problem("it names another certificate"));
@@ -136,13 +177,20 @@ impl<'a> Info<'a> {
         }
         fields.expect(der::OID, WHAT)?;
         let mut imprint = fields.expect(der::SEQUENCE, WHAT)?.reader();
-        let algorithm = imprint.expect(der::SEQUENCE, WHAT)?.reader().expect(der::OID, WHAT)?;
+        let algorithm = imprint
+            .expect(der::SEQUENCE, WHAT)?
+            .reader()
+            .expect(der::OID, WHAT)?;
         let hash = oid::to_hash(algorithm.value).ok_or(problem("it uses an unknown hash"))?;
         let imprint = imprint.expect(der::OCTET_STRING, WHAT)?.value;
         fields.expect(der::INTEGER, WHAT)?;
         let time = fields.expect(der::GENERALIZED_TIME, WHAT)?;
         let time = UnixTime::from_der(&time).ok_or(problem("its time is malformed"))?;
-        Ok(Self { hash, imprint, time })
+        Ok(Self {
+            hash,
+            imprint,
+            time,
+        })
     }
 }
 
@@ -151,7 +199,11 @@ pub(crate) fn add_unsigned(blob: &[u8], kind: &[u8], value: &[u8]) -> Result<Vec
     const WHAT: &str = "SignedData";
     let mut info = Reader::new(blob).expect(der::SEQUENCE, WHAT)?.reader();
     let id = info.expect(der::OID, WHAT)?;
-    let mut fields = info.expect(der::context(0), WHAT)?.reader().expect(der::SEQUENCE, WHAT)?.reader();
+    let mut fields = info
+        .expect(der::context(0), WHAT)?
+        .reader()
+        .expect(der::SEQUENCE, WHAT)?
+        .reader();
     let mut before: Vec<&[u8]> = Vec::new();
     let mut signers = fields.any(WHAT)?;
     while !fields.is_empty() {
@@ -174,10 +226,16 @@ pub(crate) fn add_unsigned(blob: &[u8], kind: &[u8], value: &[u8]) -> Result<Vec
             attributes.push(list.any(WHAT)?.raw.to_vec());
         }
     }
-    attributes.push(der::sequence(&[&der::oid(kind), &der::tlv(der::SET, &[value])]));
+    attributes.push(der::sequence(&[
+        &der::oid(kind),
+        &der::tlv(der::SET, &[value]),
+    ]));
     let attributes = der::set_of(der::context(1), attributes);
     signer.push(&attributes);
     let signers = der::tlv(der::SET, &[&der::sequence(&signer)]);
     before.push(&signers);
-    Ok(der::sequence(&[id.raw, &der::tlv(der::context(0), &[&der::sequence(&before)])]))
+    Ok(der::sequence(&[
+        id.raw,
+        &der::tlv(der::context(0), &[&der::sequence(&before)]),
+    ]))
 }

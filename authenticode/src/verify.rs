@@ -52,7 +52,13 @@ impl Verifier {
     /// A verifier that trusts nobody, and wants RSA keys of 2048 bits and no SHA-1.
     #[must_use]
     pub fn new() -> Self {
-        Self { trusted: Vec::new(), timestamp_roots: Vec::new(), at: None, min_rsa_bits: 2048, allow_sha1: false }
+        Self {
+            trusted: Vec::new(),
+            timestamp_roots: Vec::new(),
+            at: None,
+            min_rsa_bits: 2048,
+            allow_sha1: false,
+        }
     }
 
     /// Trusts these certificates, be they signers' or authorities'.
@@ -93,24 +99,50 @@ impl Verifier {
     /// Checks all signatures of an image.
     pub fn verify(&self, image: &Image) -> Report {
         let mut budget = Budget::default();
-        let signatures =
-            image.entries().iter().enumerate().map(|(index, entry)| self.entry(index, entry, image, &mut budget)).collect();
+        let signatures = image
+            .entries()
+            .iter()
+            .enumerate()
+            .map(|(index, entry)| self.entry(index, entry, image, &mut budget))
+            .collect();
         let data_after_table = image.is_signed() && image.layout.table_end() != image.len();
-        Report { signatures, problem: image.table().problem(), data_after_table }
+        Report {
+            signatures,
+            problem: image.table().problem(),
+            data_after_table,
+        }
     }
 
-    fn entry(&self, index: usize, entry: &TableEntry, image: &Image, budget: &mut Budget) -> SignatureReport {
-        let Some(blob) = entry.pkcs7_data() else { return SignatureReport::new(index, SignatureProblem::NotPkcs7) };
+    fn entry(
+        &self,
+        index: usize,
+        entry: &TableEntry,
+        image: &Image,
+        budget: &mut Budget,
+    ) -> SignatureReport {
+        let Some(blob) = entry.pkcs7_data() else {
+            return SignatureReport::new(index, SignatureProblem::NotPkcs7);
+        };
         let mut report = self.blob(index, blob, image, budget, MAX_NESTED);
         let (rest, pad) = entry.unauthenticated();
         let hidden = rest.len().saturating_add(pad.len());
-        if rest.iter().chain(pad).any(|byte| *byte != 0) && !matches!(report.status, Status::Invalid(_)) {
+        if rest.iter().chain(pad).any(|byte| *byte != 0)
+            && !matches!(report.status, Status::Invalid(_))
+        {
             report.status = Status::Invalid(SignatureProblem::HiddenData { len: hidden });
+            report.anchor = None;
         }
         report
     }
 
-    fn blob(&self, index: usize, blob: &[u8], image: &Image, budget: &mut Budget, nested: usize) -> SignatureReport {
+    fn blob(
+        &self,
+        index: usize,
+        blob: &[u8],
+        image: &Image,
+        budget: &mut Budget,
+        nested: usize,
+    ) -> SignatureReport {
         let signed = match SignedData::parse(blob) {
             Ok(signed) => signed,
             Err(error) => return SignatureReport::new(index, SignatureProblem::Malformed(error)),
@@ -120,7 +152,9 @@ impl Verifier {
             Err(problem) => SignatureReport::new(index, problem),
         };
         report.details(&signed);
-        let Some(signer) = signed.signers.first() else { return report };
+        let Some(signer) = signed.signers.first() else {
+            return report;
+        };
         report.nested = signer
             .unsigned(oid::NESTED_SIGNATURE)
             .take(nested)
@@ -128,7 +162,14 @@ impl Verifier {
             .collect();
         for token in signer.unsigned(oid::RFC3161_TOKEN).take(MAX_NESTED) {
             let kind = (timestamp::Authority::Marked, Keys::All);
-            let checked = timestamp::check(token.raw, signer.signature, &self.timestamp_roots, kind.0, kind.1, budget);
+            let checked = timestamp::check(
+                token.raw,
+                signer.signature,
+                &self.timestamp_roots,
+                kind.0,
+                kind.1,
+                budget,
+            );
             report.timestamps.push(TimestampReport {
                 claimed: timestamp::peek(token.raw, signer.signature),
                 checked: checked.ok(),
@@ -148,16 +189,32 @@ impl Verifier {
             }
         };
         let outside = self.at.is_some_and(|now| {
-            intact.signer.not_before().is_none_or(|start| now < start) || intact.signer.not_after().is_none_or(|end| now > end)
+            intact.signer.not_before().is_none_or(|start| now < start)
+                || intact.signer.not_after().is_none_or(|end| now > end)
         });
-        let anchor = chain::verify(&intact.signer, &intact.certificates, &self.trusted, Keys::All, budget);
-        let status = match (weak, anchor) {
+        let anchor = chain::verify(
+            &intact.signer,
+            &intact.certificates,
+            &self.trusted,
+            Keys::All,
+            budget,
+        );
+        let status = match (weak, &anchor) {
             (Some(what), _) => Status::Invalid(SignatureProblem::Weak { what }),
-            (None, Err(problem)) => Status::Untrusted(problem),
+            (None, Err(problem)) => Status::Untrusted(*problem),
             (None, Ok(_)) if outside => Status::Expired,
-            (None, Ok(anchor)) => Status::Trusted { anchor: anchor.clone() },
+            (None, Ok(_)) => Status::Trusted,
         };
-        SignatureReport { hash: Some(intact.hash), signer: Some(intact.signer), ..SignatureReport::with_status(index, status) }
+        let anchor = anchor
+            .ok()
+            .filter(|_| matches!(status, Status::Trusted))
+            .cloned();
+        SignatureReport {
+            hash: Some(intact.hash),
+            anchor,
+            signer: Some(intact.signer),
+            ..SignatureReport::with_status(index, status)
+        }
     }
 }
 
@@ -165,11 +222,8 @@ impl Verifier {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Status {
-    /// It holds, and its chain reaches this trusted certificate.
-    Trusted {
-        /// The trusted certificate.
-        anchor: Certificate,
-    },
+    /// It holds, and its chain reaches a trusted certificate, see [`SignatureReport::anchor`].
+    Trusted,
     /// It holds and is trusted, but the signer's certificate is not valid at the time asked for.
     Expired,
     /// It holds, but nobody who is trusted made it.
@@ -183,7 +237,7 @@ impl Status {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Trusted { .. } => "valid",
+            Self::Trusted => "valid",
             Self::Expired => "expired",
             Self::Untrusted(_) => "untrusted",
             Self::Invalid(problem) => problem.name(),
@@ -206,7 +260,10 @@ impl Report {
     pub fn is_trusted(&self) -> bool {
         self.problem.is_none()
             && !self.data_after_table
-            && self.signatures.iter().any(|signature| matches!(signature.status, Status::Trusted { .. }))
+            && self
+                .signatures
+                .iter()
+                .any(|signature| matches!(signature.status, Status::Trusted))
     }
 
     /// One report per table entry, in file order.
@@ -245,6 +302,7 @@ pub struct SignatureReport {
     status: Status,
     hash: Option<HashAlgorithm>,
     signer: Option<Certificate>,
+    anchor: Option<Certificate>,
     certificates: usize,
     signing_time: Option<UnixTime>,
     has_signed_attributes: bool,
@@ -264,6 +322,7 @@ impl SignatureReport {
             status,
             hash: None,
             signer: None,
+            anchor: None,
             certificates: 0,
             signing_time: None,
             has_signed_attributes: false,
@@ -276,12 +335,16 @@ impl SignatureReport {
     /// What a signature says of itself, whether it holds or not.
     fn details(&mut self, signed: &SignedData<'_>) {
         self.certificates = signed.certificates.len();
-        let Some(signer) = signed.signers.first() else { return };
+        let Some(signer) = signed.signers.first() else {
+            return;
+        };
         self.hash = self.hash.or_else(|| signer.hash());
         if self.signer.is_none()
             && let Ok(certificates) = signed.parse_certificates()
         {
-            self.signer = certificates.into_iter().find(|certificate| signer.names(certificate));
+            self.signer = certificates
+                .into_iter()
+                .find(|certificate| signer.names(certificate));
         }
         self.has_signed_attributes = signer.signed_attributes.is_some();
         self.signing_time = signer
@@ -314,6 +377,12 @@ impl SignatureReport {
     #[must_use]
     pub fn signer(&self) -> Option<&Certificate> {
         self.signer.as_ref()
+    }
+
+    /// The trusted certificate that the chain of a trusted signature reaches.
+    #[must_use]
+    pub fn anchor(&self) -> Option<&Certificate> {
+        self.anchor.as_ref()
     }
 
     /// How many certificates are embedded.

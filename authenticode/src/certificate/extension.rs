@@ -51,12 +51,13 @@ pub(crate) struct AuthorityKeyId {
 
 /// KeyUsage bit 5.
 pub(crate) const KEY_CERT_SIGN: u16 = 1 << 5;
-pub(crate) const DIGITAL_SIGNATURE: u16 = 1;
 
 impl Extensions {
     pub(crate) fn parse(explicit: Option<&Tlv<'_>>) -> Result<Self, Error> {
         let mut all = Self::default();
-        let Some(explicit) = explicit else { return Ok(all) };
+        let Some(explicit) = explicit else {
+            return Ok(all);
+        };
         let mut outer = explicit.reader();
         let list = outer.expect(der::SEQUENCE, "extensions")?;
         outer.finish("extensions")?;
@@ -65,7 +66,9 @@ impl Extensions {
         while !rest.is_empty() {
             let mut fields = rest.expect(der::SEQUENCE, WHAT)?.reader();
             let id = fields.expect(der::OID, WHAT)?;
-            let critical = fields.optional(der::BOOLEAN, WHAT)?.is_some_and(|flag| der::boolean(&flag));
+            let critical = fields
+                .optional(der::BOOLEAN, WHAT)?
+                .is_some_and(|flag| der::boolean(&flag));
             let value = fields.expect(der::OCTET_STRING, WHAT)?;
             fields.finish(WHAT)?;
             seen.push(id.value);
@@ -82,10 +85,23 @@ impl Extensions {
         match id {
             oid::BASIC_CONSTRAINTS => self.basic_constraints = Some(basic_constraints(value)?),
             oid::KEY_USAGE => self.key_usage = Some(bits(value)?),
-            oid::NETSCAPE_CERT_TYPE => self.netscape_type = Some(u8::try_from(bits(value)? & 0xff).ok()?),
-            oid::EXTENDED_KEY_USAGE => self.extended_key_usage = Some(ExtendedKeyUsage { critical, purposes: purposes(value)? }),
+            oid::NETSCAPE_CERT_TYPE => {
+                self.netscape_type = Some(u8::try_from(bits(value)? & 0xff).ok()?)
+            }
+            oid::EXTENDED_KEY_USAGE => {
+                self.extended_key_usage = Some(ExtendedKeyUsage {
+                    critical,
+                    purposes: purposes(value)?,
+                })
+            }
             oid::SUBJECT_KEY_ID => {
-                self.subject_key_id = Some(Reader::new(value).expect(der::OCTET_STRING, WHAT).ok()?.value.to_vec());
+                self.subject_key_id = Some(
+                    Reader::new(value)
+                        .expect(der::OCTET_STRING, WHAT)
+                        .ok()?
+                        .value
+                        .to_vec(),
+                );
             }
             oid::AUTHORITY_KEY_ID => self.authority_key_id = Some(authority_key_id(value)?),
             oid::NAME_CONSTRAINTS => self.name_constraints = Some(value.to_vec()),
@@ -110,15 +126,24 @@ impl Extensions {
     }
 
     pub(crate) fn allows_code_signing(&self) -> bool {
-        self.extended_key_usage
-            .as_ref()
-            .is_none_or(|usage| usage.purposes.iter().any(|purpose| purpose == oid::EKU_CODE_SIGNING))
+        self.extended_key_usage.as_ref().is_none_or(|usage| {
+            usage
+                .purposes
+                .iter()
+                .any(|purpose| purpose == oid::EKU_CODE_SIGNING)
+        })
     }
 }
 
 fn basic_constraints(value: &[u8]) -> Option<BasicConstraints> {
-    let mut fields = Reader::new(value).expect(der::SEQUENCE, WHAT).ok()?.reader();
-    let ca = fields.optional(der::BOOLEAN, WHAT).ok()?.is_some_and(|flag| der::boolean(&flag));
+    let mut fields = Reader::new(value)
+        .expect(der::SEQUENCE, WHAT)
+        .ok()?
+        .reader();
+    let ca = fields
+        .optional(der::BOOLEAN, WHAT)
+        .ok()?
+        .is_some_and(|flag| der::boolean(&flag));
     let path_len = match fields.optional(der::INTEGER, WHAT).ok()? {
         Some(number) => Some(der::small(&number)?),
         None => None,
@@ -140,7 +165,10 @@ fn bits(value: &[u8]) -> Option<u16> {
 }
 
 fn purposes(value: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut list = Reader::new(value).expect(der::SEQUENCE, WHAT).ok()?.reader();
+    let mut list = Reader::new(value)
+        .expect(der::SEQUENCE, WHAT)
+        .ok()?
+        .reader();
     let mut all = Vec::new();
     while !list.is_empty() {
         all.push(list.expect(der::OID, WHAT).ok()?.value.to_vec());
@@ -149,8 +177,14 @@ fn purposes(value: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 fn authority_key_id(value: &[u8]) -> Option<AuthorityKeyId> {
-    let mut fields = Reader::new(value).expect(der::SEQUENCE, WHAT).ok()?.reader();
-    let key_id = fields.optional(der::context_primitive(0), WHAT).ok()?.map(|id| id.value.to_vec());
+    let mut fields = Reader::new(value)
+        .expect(der::SEQUENCE, WHAT)
+        .ok()?
+        .reader();
+    let key_id = fields
+        .optional(der::context_primitive(0), WHAT)
+        .ok()?
+        .map(|id| id.value.to_vec());
     let mut issuer = None;
     if let Some(names) = fields.optional(der::context(1), WHAT).ok()? {
         let mut names = names.reader();
@@ -160,6 +194,13 @@ fn authority_key_id(value: &[u8]) -> Option<AuthorityKeyId> {
             }
         }
     }
-    let serial = fields.optional(der::context_primitive(2), WHAT).ok()?.map(|number| number.value.to_vec());
-    Some(AuthorityKeyId { key_id, issuer, serial })
+    let serial = fields
+        .optional(der::context_primitive(2), WHAT)
+        .ok()?
+        .map(|number| number.value.to_vec());
+    Some(AuthorityKeyId {
+        key_id,
+        issuer,
+        serial,
+    })
 }

@@ -30,14 +30,18 @@ pub(crate) fn check(name: &Tlv<'_>) -> Result<(), Error> {
 /// The attributes of a name that begins with another begin with those of the other.
 pub(crate) fn canonical(name: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    let Ok(outer) = Reader::new(name).any(WHAT) else { return name.to_vec() };
+    let Ok(outer) = Reader::new(name).any(WHAT) else {
+        return name.to_vec();
+    };
     let mut sets = outer.reader();
     while let Ok(set) = sets.any(WHAT) {
         let mut attributes = Vec::new();
         let mut pairs = set.reader();
         while let Ok(pair) = pairs.any(WHAT) {
             let mut fields = pair.reader();
-            let (Ok(kind), Ok(value)) = (fields.any(WHAT), fields.any(WHAT)) else { continue };
+            let (Ok(kind), Ok(value)) = (fields.any(WHAT), fields.any(WHAT)) else {
+                continue;
+            };
             let value = canonical_value(&value);
             attributes.push(der::sequence(&[kind.raw, &value]));
         }
@@ -47,9 +51,14 @@ pub(crate) fn canonical(name: &[u8]) -> Vec<u8> {
 }
 
 fn canonical_value(value: &Tlv<'_>) -> Vec<u8> {
-    let Some(text) = text(value) else { return value.raw.to_vec() };
+    let Some(text) = text(value) else {
+        return value.raw.to_vec();
+    };
     let mut out = String::new();
-    for word in text.split(|c: char| c.is_ascii_whitespace() || c == '\u{b}').filter(|word| !word.is_empty()) {
+    for word in text
+        .split(|c: char| c.is_ascii_whitespace() || c == '\u{b}')
+        .filter(|word| !word.is_empty())
+    {
         if !out.is_empty() {
             out.push(' ');
         }
@@ -63,8 +72,14 @@ fn text(value: &Tlv<'_>) -> Option<String> {
     match value.tag {
         0x0c => core::str::from_utf8(value.value).ok().map(String::from),
         // Printable, T61 (read as Latin-1), IA5, Visible.
-        0x13 | 0x14 | 0x16 | 0x1a => Some(value.value.iter().map(|byte| char::from(*byte)).collect()),
-        0x1c => value.value.chunks(4).map(|unit| char::from_u32(u32::from_be_bytes(*unit.first_chunk()?))).collect(),
+        0x13 | 0x14 | 0x16 | 0x1a => {
+            Some(value.value.iter().map(|byte| char::from(*byte)).collect())
+        }
+        0x1c => value
+            .value
+            .chunks(4)
+            .map(|unit| char::from_u32(u32::from_be_bytes(*unit.first_chunk()?)))
+            .collect(),
         0x1e => value
             .value
             .chunks(2)
@@ -77,13 +92,17 @@ fn text(value: &Tlv<'_>) -> Option<String> {
 /// A name for people.
 pub(crate) fn display(name: &[u8]) -> String {
     let mut out = String::new();
-    let Ok(outer) = Reader::new(name).any(WHAT) else { return out };
+    let Ok(outer) = Reader::new(name).any(WHAT) else {
+        return out;
+    };
     let mut sets = outer.reader();
     while let Ok(set) = sets.any(WHAT) {
         let mut pairs = set.reader();
         while let Ok(pair) = pairs.any(WHAT) {
             let mut fields = pair.reader();
-            let (Ok(kind), Ok(value)) = (fields.any(WHAT), fields.any(WHAT)) else { continue };
+            let (Ok(kind), Ok(value)) = (fields.any(WHAT), fields.any(WHAT)) else {
+                continue;
+            };
             if !out.is_empty() {
                 out.push_str(", ");
             }
@@ -99,7 +118,10 @@ pub(crate) fn display(name: &[u8]) -> String {
             out.push_str(label);
             out.push('=');
             match text(&value) {
-                Some(text) => out.extend(text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c })),
+                Some(text) => out.extend(
+                    text.chars()
+                        .map(|c| if c.is_control() { '\u{fffd}' } else { c }),
+                ),
                 None => value.value.iter().take(16).for_each(|byte| {
                     let _ = write!(out, "{byte:02x}");
                 }),

@@ -10,8 +10,12 @@ pub(super) fn blocks(text: &str, label: &str) -> Vec<Vec<u8>> {
     let mut blocks = Vec::new();
     let mut rest = text;
     while let Some((_, after)) = rest.split_once("-----BEGIN ") {
-        let Some((name, body)) = after.split_once("-----") else { break };
-        let Some((body, after)) = body.split_once("-----END ") else { break };
+        let Some((name, body)) = after.split_once("-----") else {
+            break;
+        };
+        let Some((body, after)) = body.split_once("-----END ") else {
+            break;
+        };
         rest = after;
         // OpenSSL also writes TRUSTED CERTIFICATE and X509 CERTIFICATE; only the plain label is taken.
         if name == label {
