@@ -90,6 +90,19 @@ fn computes_the_digest_of_every_other_policy() {
 }
 
 #[test]
+fn reproduces_the_digest_of_talos_own_test() {
+    // Talos's unit test: PCR values 01 03 05, and a selection whose bitmap bytes are 10, 11 and 12.
+    use sha2::Digest as _;
+    let values: [u8; 32] = sha2::Sha256::digest([0x01, 0x03, 0x05]).into();
+    let selection = PcrSelection::new(Bank::Sha256, &[19, 18, 11, 9, 8, 3, 1]).unwrap();
+    let policy = Policy::new().step(Step::PcrDigest(selection, values));
+    assert_eq!(
+        digest(&policy),
+        "84d65147b05394d0fac45e3600203e3a110127fbe26fc1e30303102133f915e3"
+    );
+}
+
+#[test]
 fn names_and_fingerprints_are_those_of_the_vectors() {
     let mut seen = 0;
     for set in SETS {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+pub(crate) mod signer;
 #[cfg(feature = "tpm")]
 pub(crate) mod swtpm;
 #[cfg(feature = "tpm")]

@@ -92,6 +92,32 @@ impl Swtpm {
         TcpStream::connect(("127.0.0.1", self.port)).unwrap()
     }
 
+    /// Runs a program of tpm2-tools on this TPM, in its folder.
+    pub(crate) fn tool(&self, name: &str, args: &[&str]) {
+        let output = Command::new(name)
+            .args(args)
+            .env("TPM2TOOLS_TCTI", self.tcti().as_str())
+            .current_dir(self.folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    /// Removes a persistent object.
+    pub(crate) fn evict(&self, handle: u32) {
+        let owner = 0x4000_0001_u32.to_be_bytes();
+        let handles = [&owner[..], &handle.to_be_bytes()].concat();
+        let response = transmit(
+            &mut self.raw(),
+            &command_with_password(0x120, &handles, &handle.to_be_bytes()),
+        );
+        assert_eq!(response_code(&response), 0);
+    }
+
     pub(crate) fn state_file(&self) -> Vec<u8> {
         fs::read(self.folder.path().join("tpm2-00.permall")).unwrap()
     }
