@@ -1,5 +1,11 @@
 //! The recorded digests, goldens and verdicts.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
+
 use std::fs;
 use std::path::PathBuf;
 
