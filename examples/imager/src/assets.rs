@@ -290,7 +290,7 @@ impl BuildOptions {
         let passphrase = Passphrase::new(self.key_passphrase_file.clone(), "IMAGER_KEY_PASSPHRASE");
         let key = keys::read_private_key(&key_path, &passphrase)?;
         let certificate = read(&cert_path)?;
-        let chain = authenticode::Certificate::chain_from_pem_or_der(&certificate)
+        let chain = authenticode::Certificate::from_pem_or_der(&certificate)
             .map_err(|error| Error::input("certificate", &cert_path, error))?;
         let signer = chain.first().map(|first| first.as_der()).unwrap_or_default();
         if !keys::belongs_to(&key, signer) {

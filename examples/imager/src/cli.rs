@@ -30,7 +30,7 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "the program has to handle every command")]
 pub enum Command {
     /// Make keys, certificates and enrolment files
     Gen {
@@ -74,7 +74,7 @@ pub enum Command {
 
 /// `imager gen`.
 #[derive(Debug, Subcommand)]
-#[non_exhaustive]
+#[expect(clippy::exhaustive_enums, reason = "the program has to handle every command")]
 pub enum Gen {
     /// The Secure Boot key and its self-signed certificate
     Uki {

@@ -47,17 +47,24 @@ impl Plan {
             }
             _ => {
                 let draft = Draft::new(&path).map_err(|e| failed("cannot create", e))?;
-                self.write_output(&mut Sparse { file: &draft.file })?;
-                draft
-                    .file
-                    .set_len(self.len())
-                    .map_err(|source| Error::Output {
-                        offset: self.len(),
-                        source,
-                    })?;
+                self.write_to_file(&draft.file)?;
                 draft.publish(&path).map_err(|e| failed("cannot name", e))
             }
         }
+    }
+
+    /// Writes the image to an empty regular file that is already open, with holes and shared
+    /// extents as [`Plan::write_file`]. For callers that name their files themselves.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plan::write_to`].
+    pub fn write_to_file(&self, file: &File) -> Result<(), Error> {
+        self.write_output(&mut Sparse { file })?;
+        file.set_len(self.len()).map_err(|source| Error::Output {
+            offset: self.len(),
+            source,
+        })
     }
 }
 
