@@ -218,6 +218,22 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether the system did not give or take the bytes, or they changed meanwhile; otherwise the
+    /// input itself cannot become an image or is not one.
+    #[must_use]
+    pub const fn is_io(&self) -> bool {
+        matches!(
+            self,
+            Self::Source { .. }
+                | Self::SourceChanged { .. }
+                | Self::Output { .. }
+                | Self::Host { .. }
+                | Self::Image { .. }
+        )
+    }
+}
+
 /// What is wrong with a name or label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod disk;
 mod error;
 mod fat;
 mod field;
@@ -14,6 +15,7 @@ mod timestamp;
 mod tree;
 mod unique;
 
+pub use disk::{Disk, Partition};
 pub use error::{Error, NameProblem};
 pub use fat::{Fat, FatKind};
 pub use guid::{Guid, GuidError};

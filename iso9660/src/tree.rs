@@ -119,6 +119,30 @@ impl Tree {
         self
     }
 
+    /// Adds a file or link, or puts it in the place of the one that has this path.
+    #[must_use]
+    pub fn replace(mut self, path: impl AsRef<[u8]>, entry: Entry) -> Self {
+        let path = path.as_ref();
+        let old = self.find(path, |_, _| false);
+        match (old.and_then(|id| self.nodes.get_mut(id)), entry) {
+            (
+                Some(Node {
+                    attributes,
+                    kind: Kind::Content(old),
+                }),
+                Entry {
+                    attributes: new_attributes,
+                    content: Some(content),
+                },
+            ) => {
+                *old = content;
+                *attributes = new_attributes;
+                self
+            }
+            (_, entry) => self.entry(path, entry),
+        }
+    }
+
     /// Adds everything that `other` holds. Directories of the same path become one, with the
     /// attributes of `other`; any other path that both have is an error.
     #[must_use]
