@@ -45,7 +45,7 @@ pub use signature_document::{
 };
 pub use signer::{BoxError, Signer, ToBeSigned};
 pub use secure_boot::{
-    BootImage, Candidates, Cause, EventCause, Explanation, KeyVariable, Outcome, Pcr7,
-    Pcr7Difference, Pcr7Prediction, PredictedEvent, Quirk, SecureBootError, SecureBootVariables,
+    BootImage, EventCause, KeyVariable, Outcome, Pcr7, Pcr7Candidates, Pcr7Cause, Pcr7Difference,
+    Pcr7Explanation, Pcr7Prediction, PredictedEvent, Quirk, SecureBootError, SecureBootVariables,
     Shim, ShimGeneration, VariableUpdate, Verdict,
 };

@@ -23,7 +23,7 @@ mod variables;
 mod verify;
 
 pub use error::SecureBootError;
-pub use explain::{Candidates, Cause, Explanation};
+pub use explain::{Pcr7Candidates, Pcr7Cause, Pcr7Explanation};
 pub use explain_log::Pcr7Difference;
 pub use image::BootImage;
 pub use outcome::Outcome;

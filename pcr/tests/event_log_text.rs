@@ -1,5 +1,7 @@
 //! Event logs as text, and the difference of two logs.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end with a message")]
+
 mod support;
 
 use pcr::{

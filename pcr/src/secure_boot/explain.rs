@@ -18,11 +18,11 @@ const MAX_PAIRS: usize = 150_000;
 
 /// What may have changed on the machine, beside what is always tried.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Candidates {
+pub struct Pcr7Candidates {
     updates: Vec<VariableUpdate>,
 }
 
-impl Candidates {
+impl Pcr7Candidates {
     /// Nothing in particular: Secure Boot off, absent variables, single entries missing, other authorities of db, and
     /// quirks are tried in any case.
     #[must_use]
@@ -43,7 +43,7 @@ impl Candidates {
 /// One reason for another PCR 7.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Cause {
+pub enum Pcr7Cause {
     /// The register was never extended: the firmware measures nothing in this bank.
     NotMeasured,
     /// Secure Boot is off; the keys are as predicted.
@@ -70,7 +70,7 @@ pub enum Cause {
     Firmware(Quirk),
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for Pcr7Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotMeasured => f.write_str("nothing was measured in this bank"),
@@ -108,12 +108,12 @@ impl fmt::Display for Cause {
 /// Causes that together give the measured value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Explanation {
+pub struct Pcr7Explanation {
     /// The causes; none when the value is the predicted one.
-    pub causes: Vec<Cause>,
+    pub causes: Vec<Pcr7Cause>,
 }
 
-impl fmt::Display for Explanation {
+impl fmt::Display for Pcr7Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut causes = self.causes.iter();
         match causes.next() {
@@ -136,7 +136,7 @@ enum Place {
 }
 
 type Sequence = Vec<(Place, Digest)>;
-type Edit = (Cause, Box<dyn Fn(&mut Sequence)>);
+type Edit = (Pcr7Cause, Box<dyn Fn(&mut Sequence)>);
 
 impl Pcr7 {
     /// Looks for the causes that turn the prediction into a measured value: each known cause alone, then two at a time.
@@ -149,26 +149,26 @@ impl Pcr7 {
     pub fn explain(
         &self,
         measured: &Digest,
-        candidates: &Candidates,
-    ) -> Result<Vec<Explanation>, SecureBootError> {
+        candidates: &Pcr7Candidates,
+    ) -> Result<Vec<Pcr7Explanation>, SecureBootError> {
         let bank = measured.bank();
         let decisions = self.decide()?;
         let base = self.sequence(&decisions.events, bank);
         if value(&base) == *measured {
-            return Ok(Vec::from([Explanation { causes: Vec::new() }]));
+            return Ok(Vec::from([Pcr7Explanation { causes: Vec::new() }]));
         }
         if *measured == Digest::zero(bank) || *measured == Digest::ones(bank) {
-            return Ok(Vec::from([Explanation {
-                causes: Vec::from([Cause::NotMeasured]),
+            return Ok(Vec::from([Pcr7Explanation {
+                causes: Vec::from([Pcr7Cause::NotMeasured]),
             }]));
         }
         let edits = self.edits(&decisions.events, candidates, bank)?;
-        let mut found: Vec<Explanation> = Vec::new();
+        let mut found: Vec<Pcr7Explanation> = Vec::new();
         for (cause, edit) in &edits {
             let mut sequence = base.clone();
             edit(&mut sequence);
             if value(&sequence) == *measured {
-                found.push(Explanation {
+                found.push(Pcr7Explanation {
                     causes: Vec::from([*cause]),
                 });
             }
@@ -185,7 +185,7 @@ impl Pcr7 {
                 (one.1)(&mut sequence);
                 (other.1)(&mut sequence);
                 if value(&sequence) == *measured {
-                    found.push(Explanation {
+                    found.push(Pcr7Explanation {
                         causes: Vec::from([one.0, other.0]),
                     });
                 }
@@ -218,11 +218,11 @@ impl Pcr7 {
     fn edits(
         &self,
         boot: &[BootEvent],
-        candidates: &Candidates,
+        candidates: &Pcr7Candidates,
         bank: Bank,
     ) -> Result<Vec<Edit>, SecureBootError> {
         let mut edits: Vec<Edit> = Vec::new();
-        edits.push(edit(Cause::SecureBootOff, {
+        edits.push(edit(Pcr7Cause::SecureBootOff, {
             let off = secure_boot(false).digest(bank);
             move |sequence| {
                 set(sequence, Place::SecureBoot, off);
@@ -231,13 +231,13 @@ impl Pcr7 {
         }));
         let setup_mode = self.assemble(&SecureBootVariables::setup_mode(), &[]);
         let setup_mode: Vec<Digest> = setup_mode.iter().map(|event| event.digest(bank)).collect();
-        edits.push(edit(Cause::SetupMode, move |sequence| {
+        edits.push(edit(Pcr7Cause::SetupMode, move |sequence| {
             *sequence = setup_mode
                 .iter()
                 .map(|digest| (Place::Other, *digest))
                 .collect();
         }));
-        edits.push(edit(Cause::NoAuthority, |sequence| {
+        edits.push(edit(Pcr7Cause::NoAuthority, |sequence| {
             sequence.retain(|(place, _)| *place != Place::Authority);
         }));
         for (number, update) in candidates.updates.iter().enumerate() {
@@ -246,9 +246,9 @@ impl Pcr7 {
         for quirk in Quirk::ALL {
             let with = self.clone().quirk(quirk).sequence(boot, bank);
             if let Some(insertion) = quirk_edit(quirk, bank) {
-                edits.push(edit(Cause::Firmware(quirk), insertion));
+                edits.push(edit(Pcr7Cause::Firmware(quirk), insertion));
             } else {
-                edits.push(edit(Cause::Firmware(quirk), move |sequence| {
+                edits.push(edit(Pcr7Cause::Firmware(quirk), move |sequence| {
                     sequence.clone_from(&with)
                 }));
             }
@@ -276,14 +276,14 @@ impl Pcr7 {
         let variable = update.variable();
         let after = self.variables.updated(update)?;
         edits.push(set_variable(
-            Cause::Updated(variable, number),
+            Pcr7Cause::Updated(variable, number),
             variable,
             after.value(variable),
             bank,
         ));
         for (index, entry) in update.single_entries()?.iter().enumerate() {
             let after = self.variables.updated(entry)?;
-            let cause = Cause::EntryAdded(variable, number, index);
+            let cause = Pcr7Cause::EntryAdded(variable, number, index);
             edits.push(set_variable(cause, variable, after.value(variable), bank));
         }
         Ok(())
@@ -300,7 +300,7 @@ impl Pcr7 {
             return Ok(());
         }
         edits.push(set_variable(
-            Cause::VariableAbsent(variable),
+            Pcr7Cause::VariableAbsent(variable),
             variable,
             &[],
             bank,
@@ -310,7 +310,7 @@ impl Pcr7 {
             .enumerate()
         {
             edits.push(set_variable(
-                Cause::EntryMissing(variable, index),
+                Pcr7Cause::EntryMissing(variable, index),
                 variable,
                 &without,
                 bank,
@@ -334,7 +334,7 @@ impl Pcr7 {
             let digest = authority(entry.bytes, EventCause::Firmware).digest(bank);
             for number in 0..count {
                 edits.push(edit(
-                    Cause::OtherAuthority(number, index),
+                    Pcr7Cause::OtherAuthority(number, index),
                     move |sequence| {
                         if let Some(slot) = nth_authority(sequence, number) {
                             slot.1 = digest;
@@ -342,12 +342,12 @@ impl Pcr7 {
                     },
                 ));
             }
-            edits.push(edit(Cause::FurtherAuthority(index), move |sequence| {
+            edits.push(edit(Pcr7Cause::FurtherAuthority(index), move |sequence| {
                 sequence.push((Place::Authority, digest));
             }));
         }
         for number in 0..count {
-            edits.push(edit(Cause::AuthorityMissing(number), move |sequence| {
+            edits.push(edit(Pcr7Cause::AuthorityMissing(number), move |sequence| {
                 let position = sequence
                     .iter()
                     .enumerate()
@@ -407,11 +407,11 @@ fn quirk_edit(quirk: Quirk, bank: Bank) -> Option<impl Fn(&mut Sequence) + 'stat
     })
 }
 
-fn edit(cause: Cause, change: impl Fn(&mut Sequence) + 'static) -> Edit {
+fn edit(cause: Pcr7Cause, change: impl Fn(&mut Sequence) + 'static) -> Edit {
     (cause, Box::new(change))
 }
 
-fn set_variable(cause: Cause, variable: KeyVariable, value: &[u8], bank: Bank) -> Edit {
+fn set_variable(cause: Pcr7Cause, variable: KeyVariable, value: &[u8], bank: Bank) -> Edit {
     let optional = matches!(variable, KeyVariable::Dbt | KeyVariable::Dbr) && value.is_empty();
     let digest = key_variable(variable, value).digest(bank);
     edit(cause, move |sequence| {

@@ -18,6 +18,10 @@ pub struct BootImage {
     pub(super) signatures: Vec<Vec<u8>>,
     pub(super) authorities: Option<Vec<VariableData>>,
     pub(super) early: bool,
+    /// Whether firmware takes the image as signed, by whatever.
+    pub(super) is_signed: bool,
+    /// Whether the certificate table ends where it says.
+    pub(super) is_whole: bool,
 }
 
 impl BootImage {
@@ -30,6 +34,8 @@ impl BootImage {
             signatures: Vec::new(),
             authorities: None,
             early: false,
+            is_signed: false,
+            is_whole: true,
         }
     }
 
@@ -47,6 +53,17 @@ impl BootImage {
     #[must_use]
     pub fn signature(mut self, body: &[u8]) -> Self {
         self.signatures.push(body.to_vec());
+        self.is_signed = true;
+        self
+    }
+
+    /// The image has a certificate table, whether PKCS#7 is in it or not. With a table, an image counts as signed: a digest
+    /// in db helps it only together with a signature. `is_whole` says whether the entries end exactly where the table
+    /// ends; firmware refuses an image otherwise.
+    #[must_use]
+    pub const fn certificate_table(mut self, is_whole: bool) -> Self {
+        self.is_signed = true;
+        self.is_whole = is_whole;
         self
     }
 

@@ -31,6 +31,8 @@ pub enum Verdict {
     SignerInDbx,
     /// It is refused: its digest is in dbx.
     DigestInDbx,
+    /// It is refused: its certificate table does not end where it says.
+    BrokenTable,
 }
 
 impl Verdict {
@@ -50,6 +52,7 @@ impl fmt::Display for Verdict {
             Self::NotInDb => "refused: neither a signer nor the digest is in db",
             Self::SignerInDbx => "refused: a signer is in dbx",
             Self::DigestInDbx => "refused: the digest is in dbx",
+            Self::BrokenTable => "refused: the certificate table is broken",
         })
     }
 }
@@ -141,7 +144,7 @@ pub(super) fn by_firmware(
     number: usize,
     databases: &Databases<'_>,
 ) -> Result<Decision, SecureBootError> {
-    if image.signatures.is_empty() {
+    if !image.is_signed {
         return unsigned(image, number, databases);
     }
     let mut authorities = Vec::new();
@@ -174,6 +177,9 @@ pub(super) fn by_firmware(
             authorities.push(db_authority(entry));
             verdict = Verdict::Authorized;
         }
+    }
+    if !image.is_whole {
+        verdict = Verdict::BrokenTable;
     }
     Ok((authorities, verdict))
 }
