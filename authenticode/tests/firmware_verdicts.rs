@@ -10,11 +10,13 @@
 use std::fs;
 
 use authenticode::{Databases, Edk2, Image, ImageOptions, SignatureDatabase};
+use support::cases::{Keys, cases};
 use support::forge::{Certificate, Key};
 use support::variants::{World, variants};
 
 mod support {
     #![allow(dead_code, reason = "each test file uses a part")]
+    pub(crate) mod cases;
     pub(crate) mod forge;
     pub(crate) mod variants;
 }
@@ -50,6 +52,27 @@ fn the_recorded_answers_are_given_for_each_variant() {
             let verdict = databases.judge(&image, release).unwrap();
             if verdict.is_allowed() != variant.accepted {
                 wrong.push(format!("{}: {}", variant.name, verdict.reason()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_answers_of_both_generations_are_given_for_each_case() {
+    let keys = Keys { root: key("root"), middle: key("inter"), leaf: key("leaf"), other: key("other") };
+    let base = fs::read("tests/vectors/images/tiny64.efi").unwrap();
+    let mut wrong = Vec::new();
+    for case in cases(&base, &keys) {
+        let databases = Databases::new()
+            .db(SignatureDatabase::parse(&case.db).unwrap())
+            .dbx(SignatureDatabase::parse(&case.dbx).unwrap())
+            .dbt(SignatureDatabase::parse(&case.dbt).unwrap());
+        let image = Image::parse_with(&case.image, &ImageOptions::new().also(&databases.hashes())).unwrap();
+        for (release, accepted) in [Edk2::Stable202211, Edk2::Stable202502].into_iter().zip(case.accepted) {
+            let verdict = databases.judge(&image, release).unwrap();
+            if verdict.is_allowed() != accepted {
+                wrong.push(format!("{} ({release:?}): {}", case.name, verdict.reason()));
             }
         }
     }

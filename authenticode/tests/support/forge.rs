@@ -436,3 +436,43 @@ pub(crate) fn with_unsorted_sections(image: &[u8]) -> Vec<u8> {
     a.swap_with_slice(b);
     out
 }
+
+/// A timestamp token (RFC 3161) over the value of a signature.
+pub(crate) fn timestamp(key: &Key, certificate: &[u8], signature: &[u8], time: &str) -> Vec<u8> {
+    const TST_INFO: &str = "1.2.840.113549.1.9.16.1.4";
+    let imprint = seq(&[&algorithm(hash_oid(Sha256)), &tlv(4, &digest(Sha256, signature))]);
+    let info = seq(&[&[2, 1, 1], &oid("1.2.3.4"), &imprint, &[2, 1, 5], &tlv(0x18, time.as_bytes())]);
+    let attributes = [
+        attribute(CONTENT_TYPE, &oid(TST_INFO)),
+        attribute(MESSAGE_DIGEST, &tlv(4, &digest(Sha256, &info))),
+    ]
+    .concat();
+    let signer = seq(&[
+        &[2, 1, 1],
+        &identifier_of(certificate),
+        &algorithm(hash_oid(Sha256)),
+        &tlv(0xa0, &attributes),
+        &algorithm(RSA),
+        &tlv(4, &key.sign(Sha256, &tlv(0x31, &attributes))),
+    ]);
+    let signed = seq(&[
+        &[2, 1, 3],
+        &tlv(0x31, &algorithm(hash_oid(Sha256))),
+        &seq(&[&oid(TST_INFO), &tlv(0xa0, &tlv(4, &info))]),
+        &tlv(0xa0, certificate),
+        &tlv(0x31, &signer),
+    ]);
+    seq(&[&oid(SIGNED_DATA), &tlv(0xa0, &signed)])
+}
+
+/// An `EFI_SIGNATURE_LIST` of one entry; the GUID as it is stored.
+pub(crate) fn signature_list(kind: [u8; 16], value: &[u8]) -> Vec<u8> {
+    let len = value.len() as u32 + 16;
+    let mut out = kind.to_vec();
+    for field in [len + 28, 0, len] {
+        out.extend_from_slice(&field.to_le_bytes());
+    }
+    out.extend_from_slice(&[0x11; 16]);
+    out.extend_from_slice(value);
+    out
+}
