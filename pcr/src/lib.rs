@@ -9,6 +9,7 @@ mod boot_plan;
 mod dialect;
 mod error;
 mod event_log;
+mod explain;
 mod pcr11;
 mod phase;
 mod policy;
@@ -32,6 +33,7 @@ pub use event_log::{
     EventType, Finding, FindingKind, FirmwareBlob, GptEntries, Guid, ImageLoad, LogDifference,
     LogFormat, ParseGuidError, Replay, SpecId, VariableData,
 };
+pub use explain::{EventDifference, Pcr11Cause, Pcr11Explanation, TextEnding};
 pub use pcr11::{HardwareChoice, MeasuredSection, Pcr11, Prediction, Profile, SectionId};
 pub use phase::PhasePath;
 pub use policy::{Policies, Policy, pcr_policy_digest};

@@ -1,0 +1,356 @@
+//! Naming the cause of a mismatch, or saying that none is known.
+
+#[path = "support/sections.rs"]
+mod sections;
+
+use pcr::{
+    Bank, BootPlan, Dialect, Digest, Event, EventLog, EventType, HardwareChoice, Pcr11, Pcr11Cause,
+    Pcr11Explanation, PhasePath, Register, TextEnding,
+};
+use sections::{observe, sections as sections_of};
+
+const BANK: Bank = Bank::Sha256;
+const NONE: HardwareChoice = HardwareChoice::NONE;
+
+fn uki() -> Pcr11 {
+    observe("v2-basic", Dialect::Systemd257, &[BANK])
+}
+
+/// The register of these sections at a phase.
+fn value(sections: &[(&str, &[u8])], phase: &str) -> Digest {
+    let mut value = Digest::zero(BANK);
+    for (name, content) in sections {
+        value = value
+            .extended(&BANK.hash(format!("{name}\0").as_bytes()))
+            .extended(&BANK.hash(content));
+    }
+    PhasePath::new(phase).extend(value)
+}
+
+fn explain(boot: &Pcr11, measured: Digest) -> Pcr11Explanation {
+    let profile = boot.default_profile();
+    profile
+        .explain(NONE, &PhasePath::initrd(), measured)
+        .unwrap()
+}
+
+fn because(cause: Pcr11Cause) -> Pcr11Explanation {
+    Pcr11Explanation::Because([cause].into())
+}
+
+/// v2 in measuring order.
+fn ordered() -> Vec<(String, Vec<u8>)> {
+    let sections = sections_of("v2-basic");
+    Dialect::Systemd257
+        .measured_sections()
+        .filter_map(|name| sections.iter().find(|(known, _)| known == name).cloned())
+        .collect()
+}
+
+fn borrowed(sections: &[(String, Vec<u8>)]) -> Vec<(&str, &[u8])> {
+    sections
+        .iter()
+        .map(|(name, content)| (name.as_str(), content.as_slice()))
+        .collect()
+}
+
+#[test]
+fn the_predicted_value_needs_no_cause() {
+    let sections = ordered();
+    let measured = value(&borrowed(&sections), "enter-initrd");
+    let why = explain(&uki(), measured);
+    assert_eq!(why, Pcr11Explanation::AsPredicted);
+    assert_eq!(why.to_string(), "as predicted");
+}
+
+#[test]
+fn registers_that_nobody_extended_are_told_apart() {
+    assert_eq!(
+        explain(&uki(), Digest::zero(BANK)),
+        because(Pcr11Cause::NotMeasured)
+    );
+    assert_eq!(
+        explain(&uki(), Digest::ones(BANK)),
+        because(Pcr11Cause::Capped)
+    );
+}
+
+#[test]
+fn a_missing_phase_is_named() {
+    let sections = ordered();
+    for found in [
+        "",
+        "enter-initrd:leave-initrd",
+        "sysinit:ready",
+        "ready:ready",
+        "enter-initrd:enter-initrd",
+    ] {
+        let why = explain(&uki(), value(&borrowed(&sections), found));
+        let expected = because(Pcr11Cause::Phase {
+            predicted: PhasePath::initrd(),
+            found: PhasePath::new(found),
+        });
+        assert_eq!(why, expected);
+    }
+    let why = explain(&uki(), value(&borrowed(&sections), ""));
+    assert_eq!(
+        why.to_string(),
+        "the boot stands at the stub's end, not at enter-initrd"
+    );
+}
+
+#[test]
+fn another_stub_is_named() {
+    let boot = uki();
+    let old = boot.clone().with_dialect(Dialect::Systemd252);
+    let measured = old.registers(&[PhasePath::initrd()]).unwrap()[0].value;
+    assert_eq!(
+        explain(&boot, measured),
+        because(Pcr11Cause::Dialect {
+            predicted: Dialect::Systemd257,
+            found: Dialect::Systemd252
+        })
+    );
+}
+
+#[test]
+fn one_to_four_missing_sections_are_named() {
+    let sections = ordered();
+    for missing in [
+        &[".osrel"][..],
+        &[".cmdline", ".sbat"],
+        &[".osrel", ".initrd", ".pcrpkey", ".uname"],
+    ] {
+        let mut fewer = sections.clone();
+        fewer.retain(|(name, _)| !missing.contains(&name.as_str()));
+        let Pcr11Explanation::Because(mut causes) =
+            explain(&uki(), value(&borrowed(&fewer), "enter-initrd"))
+        else {
+            panic!("{missing:?}");
+        };
+        causes.sort();
+        let mut names: Vec<String> = causes.iter().map(ToString::to_string).collect();
+        names.sort();
+        let mut expected: Vec<String> = missing
+            .iter()
+            .map(|name| format!("{name} was not measured"))
+            .collect();
+        expected.sort();
+        assert_eq!(names, expected);
+    }
+}
+
+#[test]
+fn another_profile_or_hardware_choice_is_named() {
+    let mut boot = uki();
+    boot.observe((Some(0), ".profile"), b"ID=main");
+    boot.observe((Some(1), ".profile"), b"ID=debug");
+    boot.observe((None, ".dtbauto", 0), b"board one");
+    let paths = [PhasePath::initrd()];
+    let debug = &boot.profile(1).unwrap().registers(&paths).unwrap();
+    assert_eq!(
+        explain(&boot, debug[0].value),
+        because(Pcr11Cause::Profile {
+            predicted: 0,
+            found: 1
+        })
+    );
+    let board = boot.registers(&paths).unwrap()[1].value;
+    assert_eq!(
+        explain(&boot, board),
+        because(Pcr11Cause::Hardware {
+            predicted: NONE,
+            found: HardwareChoice::dtbauto(0)
+        })
+    );
+    assert_eq!(
+        explain(&boot, debug[1].value).to_string(),
+        "profile @1 was started, not @0; the machine picked hardware sections dtbauto 0, not none"
+    );
+}
+
+#[test]
+fn defects_of_tools_are_named() {
+    let boot = observe("v7-everything", Dialect::Systemd257, &[BANK]);
+    let profile = boot.default_profile();
+    let hardware = HardwareChoice::dtbauto(0);
+    let explain = |measured| {
+        profile
+            .explain(hardware, &PhasePath::stub(), measured)
+            .unwrap()
+    };
+    // systemd-measure 257 swaps two sections; the specification has another order.
+    let mut sections = Vec::new();
+    let all = sections_of("v7-everything");
+    for name in Dialect::Systemd257.measured_sections() {
+        let content = all
+            .iter()
+            .find(|(known, _)| known == name)
+            .unwrap()
+            .1
+            .clone();
+        sections.push((name.to_string(), content));
+    }
+    let mut swapped = sections.clone();
+    let count = swapped.len();
+    (swapped[count - 2].1, swapped[count - 1].1) =
+        (sections[count - 1].1.clone(), sections[count - 2].1.clone());
+    assert_eq!(
+        explain(value(&borrowed(&swapped), "")),
+        because(Pcr11Cause::SwappedHardwareSections)
+    );
+    let specification = [
+        ".linux", ".osrel", ".cmdline", ".initrd", ".ucode", ".splash", ".dtb", ".dtbauto",
+        ".hwids", ".uname", ".sbat", ".pcrpkey", ".profile",
+    ];
+    let mut reordered = sections.clone();
+    reordered.sort_by_key(|(name, _)| specification.iter().position(|known| known == name));
+    assert_eq!(
+        explain(value(&borrowed(&reordered), "")),
+        because(Pcr11Cause::SpecificationOrder)
+    );
+    // Talos's tool measures empty files.
+    let mut with_empty = ordered();
+    with_empty.insert(4, (".splash".into(), Vec::new()));
+    assert_eq!(
+        self::explain(&uki(), value(&borrowed(&with_empty), "enter-initrd")),
+        because(Pcr11Cause::Empty { section: ".splash" })
+    );
+}
+
+#[test]
+fn endings_of_texts_and_a_measured_pcrsig_are_named() {
+    let mut sections = ordered();
+    sections[2].1.push(0);
+    assert_eq!(
+        explain(&uki(), value(&borrowed(&sections), "enter-initrd")),
+        because(Pcr11Cause::Ending {
+            section: ".cmdline",
+            ending: TextEnding::ExtraNul
+        })
+    );
+    let mut boot = uki();
+    boot.observe(".pcrsig", b"{}");
+    let mut sections = ordered();
+    let place = sections
+        .iter()
+        .position(|(name, _)| name == ".pcrpkey")
+        .unwrap();
+    sections.insert(place, (".pcrsig".into(), b"{}".to_vec()));
+    assert_eq!(
+        explain(&boot, value(&borrowed(&sections), "enter-initrd")),
+        because(Pcr11Cause::Extra { section: ".pcrsig" })
+    );
+}
+
+#[test]
+fn other_content_has_no_known_cause_in_a_value_but_in_a_log() {
+    let boot = uki();
+    let mut sections = ordered();
+    sections[3].1[100] ^= 1;
+    let why = explain(&boot, value(&borrowed(&sections), "enter-initrd"));
+    assert_eq!(why, Pcr11Explanation::NoKnownCause);
+    assert_eq!(why.to_string(), "none of the known causes fits");
+
+    let events = |sections: &[(String, Vec<u8>)]| -> Vec<Digest> {
+        let parts = sections.iter().flat_map(|(name, content)| {
+            [
+                BANK.hash(format!("{name}\0").as_bytes()),
+                BANK.hash(content),
+            ]
+        });
+        parts.collect()
+    };
+    let profile = boot.default_profile();
+    let explain = |measured: &[Digest]| {
+        profile
+            .explain_events(NONE, &PhasePath::initrd(), measured)
+            .unwrap()
+    };
+    assert_eq!(explain(&events(&ordered())), []);
+    assert_eq!(explain(&[]), [Pcr11Cause::NotMeasured]);
+    assert_eq!(
+        explain(&events(&sections)),
+        [Pcr11Cause::Content { section: ".initrd" }]
+    );
+    let mut ending = ordered();
+    ending[2].1.push(b'\n');
+    assert_eq!(
+        explain(&events(&ending)),
+        [Pcr11Cause::Ending {
+            section: ".cmdline",
+            ending: TextEnding::ExtraLineEnd
+        }]
+    );
+    let mut many = ordered();
+    many.swap(1, 2);
+    many.remove(4);
+    many.push((".ucode".into(), b"x".to_vec()));
+    let mut measured = events(&many);
+    measured.push(BANK.hash(b"sysinit"));
+    measured.push(BANK.hash(b"strange"));
+    assert_eq!(
+        explain(&measured),
+        [
+            Pcr11Cause::UnknownEvent { index: 15 },
+            Pcr11Cause::Missing { section: ".uname" },
+            Pcr11Cause::Extra { section: ".ucode" },
+            Pcr11Cause::Order,
+            Pcr11Cause::Phase {
+                predicted: PhasePath::initrd(),
+                found: PhasePath::new("sysinit")
+            },
+        ]
+    );
+}
+
+#[test]
+fn a_log_is_compared_with_a_plan_event_by_event() {
+    let boot = uki();
+    let planned = BootPlan::builder(&boot)
+        .passed_options("quiet")
+        .secure_boot(false)
+        .build()
+        .unwrap();
+    let mut log = EventLog::crypto_agile(&[BANK]);
+    for event in planned
+        .events()
+        .iter()
+        .filter(|event| event.register() == Register::KERNEL_BOOT)
+    {
+        let digest = *event.digest(BANK).unwrap();
+        log.push(Event::new(
+            event.register(),
+            event.event_type(),
+            &[digest],
+            event.data(),
+        ))
+        .unwrap();
+    }
+    let text = |text: &str| {
+        text.encode_utf16()
+            .chain([0])
+            .flat_map(u16::to_le_bytes)
+            .collect::<Vec<u8>>()
+    };
+    let options = text("quiet debug");
+    log.push(Event::hashed(
+        Register::KERNEL_CONFIG,
+        EventType::IPL,
+        &[BANK],
+        &options,
+    ))
+    .unwrap();
+    let differences: Vec<String> = planned
+        .compare(&log)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        differences,
+        [
+            "PCR 12: predicted but not measured: passed command line",
+            "PCR 12: measured but not predicted: quiet debug",
+        ]
+    );
+}
