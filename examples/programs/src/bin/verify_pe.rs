@@ -1,71 +1,59 @@
-//! Says whether firmware with these certificates in `db` and `dbx` would start a PE image, and what each signature is.
+//! Says whether firmware with these certificates in `db` and `dbx` would start a PE image.
 
-use std::error::Error;
 use std::fs::{self, File};
 use std::process::ExitCode;
 
 use authenticode::{
-    Certificate, Databases, Edk2, HashAlgorithm, Image, ImageOptions, SignatureDatabase, Verifier,
+    Certificate, Databases, Edk2, Image, ImageOptions, SignatureDatabase, Verifier,
 };
 use serde_json::{Value, json};
 
-const USAGE: &str = "verify_pe --trust CERT… [--deny CERT…] FILE";
-
 fn main() -> ExitCode {
-    programs::run(USAGE, |args| {
-        let (trusted, denied, path) = arguments(args)?;
+    programs::run("verify_pe --trust CERT… [--deny CERT…] FILE", |args| {
+        let (path, options) = args.split_last().ok_or("FILE is needed, see --help")?;
+        let (mut trusted, mut denied, mut option) = (Vec::new(), Vec::new(), "");
+        for arg in options {
+            match (arg.as_str(), option) {
+                ("--trust" | "--deny", _) => option = arg,
+                (file, "--trust") => {
+                    trusted.extend(Certificate::from_pem_or_der(&fs::read(file)?)?)
+                }
+                (file, "--deny") => denied.extend(Certificate::from_pem_or_der(&fs::read(file)?)?),
+                _ => return Err("certificates follow --trust or --deny, see --help".into()),
+            }
+        }
+        if trusted.is_empty() {
+            return Err("a certificate after --trust is needed, see --help".into());
+        }
         let databases = Databases::new()
             .db(SignatureDatabase::from_certificates(&trusted))
             .dbx(SignatureDatabase::from_certificates(&denied));
-        let image =
-            match Image::read_with(&mut File::open(path)?, &ImageOptions::new().checksum(false)) {
-                Err(error) if !error.is_unreadable() => {
-                    return Ok((
-                        json!({ "verdict": "deny", "reason": error.to_string(), "signatures": [] }),
-                        false,
-                    ));
-                }
-                image => image?,
-            };
+        let options = ImageOptions::new().checksum(false);
+        let image = match Image::read_with(&mut File::open(path)?, &options) {
+            Err(error) if !error.is_unreadable() => {
+                return Ok((
+                    json!({ "verdict": "deny", "reason": error.to_string() }),
+                    false,
+                ));
+            }
+            image => image?,
+        };
         let verdict = databases.judge(&image, Edk2::Stable202502)?;
-        // Stricter than any one firmware: nothing by a forbidden signer passes, however it is packed.
-        let denial = databases.denial(&image);
-        let (allow, reason) = match denial {
+        // Stricter than any one firmware: nothing by a forbidden signer passes, however packed.
+        let (allow, reason) = match databases.denial(&image) {
             Some(_) if verdict.is_allowed() => (false, "forbidden_signer"),
             _ => (verdict.is_allowed(), verdict.reason().name()),
         };
         let report = Verifier::new().trust(trusted).verify(&image);
         let signatures: Vec<Value> = report.signatures().iter().map(describe).collect();
         let word = if allow { "allow" } else { "deny" };
-        Ok((
-            json!({ "verdict": word, "reason": reason, "signature": verdict.signature(), "signatures": signatures }),
-            allow,
-        ))
+        let document = json!({ "verdict": word, "reason": reason, "signatures": signatures });
+        Ok((document, allow))
     })
 }
 
 fn describe(signature: &authenticode::SignatureReport) -> Value {
-    json!({
-        "status": signature.status().name(),
-        "hash": signature.hash().map(|hash| hash.to_string()),
-        "signer": signature.signer().map(Certificate::subject),
-        "signer_sha256": signature.signer().map(|signer| signer.fingerprint(HashAlgorithm::Sha256).to_string()),
-    })
-}
-
-type Arguments<'a> = (Vec<Certificate>, Vec<Certificate>, &'a str);
-
-fn arguments(args: &[String]) -> Result<Arguments<'_>, Box<dyn Error>> {
-    let (path, options) = args.split_last().ok_or("FILE is needed, see --help")?;
-    let (mut trusted, mut denied, mut denying) = (Vec::new(), Vec::new(), None);
-    for option in options {
-        match (option.as_str(), denying) {
-            ("--trust", _) => denying = Some(false),
-            ("--deny", _) => denying = Some(true),
-            (file, Some(true)) => denied.extend(Certificate::from_pem_or_der(&fs::read(file)?)?),
-            (file, Some(false)) => trusted.extend(Certificate::from_pem_or_der(&fs::read(file)?)?),
-            (_, None) => return Err(format!("usage: {USAGE}").into()),
-        }
-    }
-    Ok((trusted, denied, path))
+    let status = signature.status().name();
+    let hash = signature.hash().map(|hash| hash.to_string());
+    json!({ "status": status, "hash": hash, "signer": signature.signer().map(Certificate::subject) })
 }
