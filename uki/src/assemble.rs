@@ -1,9 +1,14 @@
 //! From a list of wanted sections to a laid-out image.
 
-#![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
-use crate::grow::{Patches, Room, first_raw};
-use crate::headers::{CERTIFICATES, Headers, SECTION_HEADER_LEN, Section, field};
+use crate::grow::{Room, first_raw};
+use crate::headers::{Headers, SECTION_HEADER_LEN, Section};
+use crate::layout::Layout;
+use crate::new_headers::NewHeaders;
 use crate::plan::{Content, Plan, Segment};
 use crate::read_at::copy;
 use crate::source::SourceAt;
@@ -58,6 +63,7 @@ impl Base<'_> {
             end: 0,
             is_moved: false,
             payload_len: 0,
+            gap_starts: self.gap_starts(),
         };
         for (place, slot) in slots.iter().enumerate() {
             layout.slot(slot)?;
@@ -66,7 +72,16 @@ impl Base<'_> {
             }
         }
         layout.pad();
-        let header = layout.header(&source, nx_compat)?;
+        let header = NewHeaders {
+            old: self.headers,
+            sections: &layout.sections,
+            room,
+            initialized_len: layout.initialized_len(),
+            image_end: layout.end,
+            drops_symbols: self.drop_symbols,
+            nx_compat,
+        };
+        let header = header.to_bytes(&source)?;
         let len = header.len() as u64;
         let padding = first_raw(self.headers)
             .saturating_add(room.shift)
@@ -99,6 +114,22 @@ impl Base<'_> {
             .iter()
             .rposition(is_fixed)
             .map_or(0, |last| last.saturating_add(1))
+    }
+
+    fn gap_starts(&self) -> Vec<u64> {
+        let ends = self
+            .headers
+            .sections
+            .iter()
+            .scan(first_raw(self.headers), |end, section| {
+                if section.raw_len != 0 {
+                    *end = section.raw_end().max(*end);
+                }
+                Some(*end)
+            });
+        std::iter::once(first_raw(self.headers))
+            .chain(ends)
+            .collect()
     }
 
     /// Raw data must follow the order of the table, or it could not be moved as a whole.
@@ -139,459 +170,4 @@ impl Base<'_> {
             reason,
         })
     }
-}
-
-struct Layout<'a, 'b> {
-    base: &'a Base<'b>,
-    room: Room,
-    patches: Patches,
-    sections: Vec<Section>,
-    segments: Vec<Segment>,
-    /// The end of the file so far.
-    cursor: u64,
-    /// The end of the image in memory so far.
-    end: u64,
-    /// Whether something before has another size than in the old image.
-    is_moved: bool,
-    /// `VirtualSize` of all sections that are not the stub's.
-    payload_len: u64,
-}
-
-impl Layout<'_, '_> {
-    fn slot(&mut self, slot: &Slot) -> Result<(), Error> {
-        match slot {
-            Slot::Kept(index) => self.kept(*index)?,
-            Slot::Replaced(index, content, len) => self.replaced(*index, content, *len)?,
-            Slot::New(name, content, len) => {
-                let flags = if name.same(&SectionName::LINUX) {
-                    Section::CODE
-                } else {
-                    Section::INITIALIZED
-                };
-                self.is_moved |= self.sections.len() < self.base.headers.sections.len();
-                self.place(*name, flags | Section::READ, content, *len)?;
-            }
-        }
-        if !matches!(slot, Slot::Kept(index) | Slot::Replaced(index, ..) if *index < self.base.fixed)
-        {
-            let len = self.sections.last().map_or(0, Section::virtual_len);
-            self.payload_len = self.payload_len.saturating_add(len);
-        }
-        Ok(())
-    }
-
-    fn old(&self, index: usize) -> Result<&Section, Error> {
-        let count = self.base.headers.sections.len();
-        self.base
-            .headers
-            .sections
-            .get(index)
-            .ok_or(Error::TooManySections { count })
-    }
-
-    fn kept(&mut self, index: usize) -> Result<(), Error> {
-        let old = self.old(index)?.clone();
-        let skipped = self.sections.len() != index;
-        self.is_moved |= skipped;
-        let content = Content::Source(self.base.source.clone(), old.raw_offset(), false);
-        if index >= self.base.fixed && self.is_moved {
-            self.check_movable(&old)?;
-            // VirtualSize beyond the raw data: the zeros go into the file now.
-            if old.zero_fill() == 0 {
-                return self.place(old.name, old.characteristics, &content, old.virtual_len());
-            }
-        }
-        let gap_start = self.gap_start(index);
-        if old.raw_len != 0 && !skipped && !(index >= self.base.fixed && self.is_moved) {
-            self.copy_base(gap_start, old.raw_offset());
-        }
-        self.pad();
-        let address = self.address(&old, index)?;
-        let new = Section {
-            address,
-            raw_offset: if old.raw_len == 0 {
-                old.raw_offset
-            } else {
-                self.cursor32(&old.name)?
-            },
-            raw_len: low(
-                round(old.raw_len(), self.base.headers.file_alignment),
-                &old.name,
-                "file size",
-            )?,
-            index: self.sections.len(),
-            ..old.clone()
-        };
-        let here = Some(self.sections.len());
-        let start = old.raw_offset();
-        let file_end = start.saturating_add(old.file_len());
-        self.copy_base_as(start, file_end, here);
-        self.copy_base(file_end, old.raw_end());
-        if old.zero_fill() != 0 {
-            self.segments.push(Segment {
-                content: Content::ZeroFill,
-                len: old.zero_fill(),
-                section: here,
-            });
-        }
-        self.pad();
-        self.push(new)
-    }
-
-    fn replaced(&mut self, index: usize, content: &Content, len: u64) -> Result<(), Error> {
-        let old = self.old(index)?.clone();
-        self.is_moved |= self.sections.len() != index;
-        if index >= self.base.fixed {
-            let same_address = !self.is_moved;
-            let rounded = |len: u64| round(len, self.base.headers.file_alignment);
-            let memory = |len: u64| round(len, self.base.headers.section_alignment);
-            if same_address {
-                let gap_start = self.gap_start(index);
-                self.copy_base(gap_start, old.raw_offset());
-                self.is_moved = rounded(len) != rounded(old.raw_len())
-                    || memory(len) != memory(old.virtual_len());
-            }
-            let address = if same_address {
-                Some(self.address(&old, index)?)
-            } else {
-                None
-            };
-            return self.place_at(old.name, old.characteristics, content, len, address);
-        }
-        // Within the stub: same place, same room (the caller has checked that the content fits).
-        let gap_start = self.gap_start(index);
-        self.copy_base(gap_start, old.raw_offset());
-        self.pad();
-        let new = Section {
-            address: self.address(&old, index)?,
-            raw_offset: self.cursor32(&old.name)?,
-            raw_len: low(
-                round(old.raw_len(), self.base.headers.file_alignment),
-                &old.name,
-                "file size",
-            )?,
-            virtual_len: low(len, &old.name, "size")?,
-            index: self.sections.len(),
-            ..old
-        };
-        self.segments.push(Segment {
-            content: content.clone(),
-            len,
-            section: Some(self.sections.len()),
-        });
-        self.cursor = self.cursor.saturating_add(len);
-        self.zeros(new.raw_len().saturating_sub(len));
-        self.push(new)
-    }
-
-    /// A section after all others, in the file and in memory.
-    fn place(
-        &mut self,
-        name: SectionName,
-        characteristics: u32,
-        content: &Content,
-        len: u64,
-    ) -> Result<(), Error> {
-        self.place_at(name, characteristics, content, len, None)
-    }
-
-    fn place_at(
-        &mut self,
-        name: SectionName,
-        characteristics: u32,
-        content: &Content,
-        len: u64,
-        address: Option<u32>,
-    ) -> Result<(), Error> {
-        self.pad();
-        let next = round(self.end, self.base.headers.section_alignment);
-        let new = Section {
-            name,
-            virtual_len: low(len, &name, "size")?,
-            address: address.map_or_else(|| low(next, &name, "address"), Ok)?,
-            raw_len: low(
-                round(len, self.base.headers.file_alignment),
-                &name,
-                "file size",
-            )?,
-            raw_offset: self.cursor32(&name)?,
-            characteristics,
-            index: self.sections.len(),
-        };
-        self.segments.push(Segment {
-            content: content.clone(),
-            len,
-            section: Some(new.index),
-        });
-        self.cursor = self.cursor.saturating_add(len);
-        self.pad();
-        self.push(new)
-    }
-
-    fn push(&mut self, section: Section) -> Result<(), Error> {
-        low(self.cursor, &section.name, "end in the file")?;
-        self.end = self.end.max(section.end());
-        low(
-            round(self.end, self.base.headers.section_alignment),
-            &section.name,
-            "end in memory",
-        )?;
-        self.sections.push(section);
-        Ok(())
-    }
-
-    /// The address of a section that stays where it was.
-    fn address(&self, old: &Section, index: usize) -> Result<u32, Error> {
-        let address = old.virtual_address().saturating_add(self.room.rebase);
-        if index >= self.base.fixed && address < self.end && old.virtual_len != 0 {
-            let first = self.sections.last().map_or(old.name, |before| before.name);
-            return Err(Error::SectionOverlap {
-                first,
-                second: old.name,
-                place: "in memory",
-            });
-        }
-        low(address, &old.name, "address")
-    }
-
-    fn check_movable(&self, section: &Section) -> Result<(), Error> {
-        let immovable = |reason| {
-            Err(Error::Immovable {
-                section: section.name,
-                reason,
-            })
-        };
-        let headers = self.base.headers;
-        let holds =
-            |address: u32| (section.virtual_address()..section.end()).contains(&u64::from(address));
-        if section.characteristics & (Section::EXECUTE | Section::WRITE) != 0
-            || holds(headers.entry)
-        {
-            return immovable("it holds code or variables of the stub");
-        }
-        let directories = headers
-            .directories
-            .iter()
-            .enumerate()
-            .filter(|(index, _)| *index != CERTIFICATES);
-        if directories
-            .into_iter()
-            .any(|(_, (address, len))| *len != 0 && holds(*address))
-        {
-            return immovable("a data directory points into it");
-        }
-        Ok(())
-    }
-
-    /// Where the data before a section of the old image ends.
-    fn gap_start(&self, index: usize) -> u64 {
-        let before = self
-            .base
-            .headers
-            .sections
-            .iter()
-            .take(index)
-            .filter(|section| section.raw_len != 0);
-        before
-            .map(Section::raw_end)
-            .max()
-            .unwrap_or_else(|| first_raw(self.base.headers))
-    }
-
-    /// What stands behind the last section of the old image.
-    fn trailer(&mut self) {
-        let start = self.gap_start(self.base.headers.sections.len());
-        self.copy_base(start, self.base.end);
-    }
-
-    fn copy_base(&mut self, start: u64, end: u64) {
-        self.copy_base_as(start, end, None);
-    }
-
-    /// Copies bytes of the old image, patches applied.
-    fn copy_base_as(&mut self, mut start: u64, end: u64, section: Option<usize>) {
-        let inside = |patch: &&(u64, Vec<u8>)| patch.0 >= start && patch.0 < end;
-        let mut patches: Vec<_> = self.patches.iter().filter(inside).cloned().collect();
-        patches.sort();
-        for (offset, bytes) in patches {
-            self.copy_range(start, offset, section);
-            let len = (bytes.len() as u64).min(end.saturating_sub(offset));
-            self.segments.push(Segment {
-                content: Content::Bytes(bytes),
-                len,
-                section,
-            });
-            self.cursor = self.cursor.saturating_add(len);
-            start = offset.saturating_add(len);
-        }
-        self.copy_range(start, end, section);
-    }
-
-    fn copy_range(&mut self, start: u64, end: u64, section: Option<usize>) {
-        let len = end.saturating_sub(start);
-        let content = Content::Source(self.base.source.clone(), start, false);
-        self.segments.push(Segment {
-            content,
-            len,
-            section,
-        });
-        self.cursor = self.cursor.saturating_add(len);
-    }
-
-    /// Fills up to the file alignment.
-    fn pad(&mut self) {
-        self.zeros(
-            round(self.cursor, self.base.headers.file_alignment).saturating_sub(self.cursor),
-        );
-    }
-
-    fn zeros(&mut self, len: u64) {
-        self.segments.push(Segment {
-            content: Content::Zeros,
-            len,
-            section: None,
-        });
-        self.cursor = self.cursor.saturating_add(len);
-    }
-
-    fn cursor32(&self, name: &SectionName) -> Result<u32, Error> {
-        low(self.cursor, name, "file offset")
-    }
-
-    /// The headers of the new image, up to the end of the section table or to where data started before.
-    fn header(&self, source: &impl ReadAt, nx_compat: bool) -> Result<Vec<u8>, Error> {
-        let old = self.base.headers;
-        let table_len = (self.sections.len() as u64).saturating_mul(SECTION_HEADER_LEN);
-        let end = old.table_offset.saturating_add(table_len);
-        let kept = end.max(first_raw(old).min(source.size()));
-        let mut header = copy(source, "headers", 0, kept.min(source.size()))?;
-        header.resize(usize::try_from(kept).unwrap_or(header.len()), 0);
-        let mut put = |offset: u64, bytes: &[u8]| {
-            let place = usize::try_from(offset)
-                .ok()
-                .and_then(|at| header.get_mut(at..at.saturating_add(bytes.len())));
-            if let Some(place) = place {
-                place.copy_from_slice(bytes);
-            }
-        };
-        let old_table = (old.sections.len() as u64).saturating_mul(SECTION_HEADER_LEN);
-        put(
-            old.table_offset,
-            &vec![0; usize::try_from(old_table).unwrap_or_default()],
-        );
-        for (index, section) in self.sections.iter().enumerate() {
-            let offset = (index as u64)
-                .saturating_mul(SECTION_HEADER_LEN)
-                .saturating_add(old.table_offset);
-            put(offset, &section.to_header());
-        }
-        let at = |field: u64| old.pe_offset.saturating_add(field);
-        let count = u16::try_from(self.sections.len()).unwrap_or(u16::MAX);
-        put(at(field::SECTIONS), &count.to_le_bytes());
-        if self.base.drop_symbols {
-            put(at(field::SYMBOLS), &[0; 8]);
-        } else if old.symbols != 0 {
-            let symbols = low(
-                old.symbols.saturating_add(self.room.shift),
-                &SectionName::SBAT,
-                "symbol table offset",
-            )?;
-            put(at(field::SYMBOLS), &symbols.to_le_bytes());
-        }
-        put(
-            at(field::CHARACTERISTICS),
-            &old.characteristics.to_le_bytes(),
-        );
-        put(
-            at(field::INITIALIZED_LEN),
-            &self.initialized_len().to_le_bytes(),
-        );
-        put(at(field::CHECKSUM), &[0; 4]);
-        let last = self
-            .sections
-            .last()
-            .map_or(SectionName::LINUX, |section| section.name);
-        let image_len = low(
-            round(self.end, old.section_alignment),
-            &last,
-            "end in memory",
-        )?;
-        put(at(field::IMAGE_LEN), &image_len.to_le_bytes());
-        put(
-            at(field::HEADERS_LEN),
-            &low(self.room.headers_len, &last, "headers")?.to_le_bytes(),
-        );
-        let dll = if nx_compat {
-            old.dll_characteristics
-        } else {
-            old.dll_characteristics & !crate::headers::NX_COMPAT
-        };
-        put(at(field::DLL_CHARACTERISTICS), &dll.to_le_bytes());
-        let directory = |index: usize| {
-            old.directories_offset
-                .saturating_add((index as u64).saturating_mul(8))
-        };
-        if old.directories.len() > CERTIFICATES {
-            put(directory(CERTIFICATES), &[0; 8]);
-        }
-        if self.room.rebase != 0 {
-            let moved = |value: u32| {
-                low(
-                    u64::from(value).saturating_add(self.room.rebase),
-                    &last,
-                    "address",
-                )
-            };
-            put(at(field::ENTRY), &moved(old.entry)?.to_le_bytes());
-            put(
-                at(field::BASE_OF_CODE),
-                &moved(old.base_of_code)?.to_le_bytes(),
-            );
-            let base = old.image_base.saturating_sub(self.room.rebase);
-            if old.is_plus {
-                put(at(field::IMAGE_BASE), &base.to_le_bytes());
-            } else {
-                put(
-                    at(field::BASE_OF_DATA),
-                    &moved(old.base_of_data)?.to_le_bytes(),
-                );
-                put(
-                    at(field::IMAGE_BASE).saturating_add(4),
-                    &low(base, &last, "image base")?.to_le_bytes(),
-                );
-            }
-            for (index, (address, len)) in old.directories.iter().enumerate() {
-                if *address != 0 && *len != 0 && index != CERTIFICATES {
-                    put(directory(index), &moved(*address)?.to_le_bytes());
-                }
-            }
-        }
-        Ok(header)
-    }
-
-    /// As ukify counts: the old number and the `VirtualSize` of what was added, code or not.
-    fn initialized_len(&self) -> u32 {
-        let old = self
-            .base
-            .headers
-            .sections
-            .iter()
-            .skip(self.base.fixed)
-            .map(Section::virtual_len);
-        let removed = old.fold(0_u64, u64::saturating_add);
-        let total = u64::from(self.base.headers.initialized_len).saturating_add(self.payload_len);
-        u32::try_from(total.saturating_sub(removed)).unwrap_or(u32::MAX)
-    }
-}
-
-fn round(value: u64, align: u64) -> u64 {
-    value.checked_next_multiple_of(align).unwrap_or(u64::MAX)
-}
-
-fn low(value: u64, section: &SectionName, what: &'static str) -> Result<u32, Error> {
-    u32::try_from(value).map_err(|_| Error::TooLarge {
-        section: *section,
-        what,
-        value,
-    })
 }

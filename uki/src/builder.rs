@@ -7,7 +7,7 @@ use crate::sections::{Item, Rank, Sections, clean_cmdline};
 use crate::{ADDON_SBAT, Error, Profile, SectionName, Source, Stub, UKI_SBAT, merge_sbat};
 
 /// Most profiles that systemd-stub looks at.
-const MAX_PROFILES: usize = 256;
+pub(crate) const MAX_PROFILES: usize = 256;
 
 /// Collects what goes into an image. Setters may come in any order; everything is checked in [`Builder::plan`].
 ///
@@ -330,14 +330,20 @@ pub(crate) fn add_slot(
     content: Content,
     len: u64,
 ) -> Result<(), Error> {
-    let in_stub = slots.iter().position(|slot| match slot {
+    let kept = |slot: &Slot| match slot {
         Slot::Kept(index) => headers
             .sections
             .get(*index)
             .is_some_and(|section| section.name.same(&name)),
         _ => false,
-    });
-    let Some(place) = in_stub.filter(|_| profile.is_none() && !name.may_repeat()) else {
+    };
+    let may_be_in_stub = profile.is_none() && !name.may_repeat();
+    let place = if may_be_in_stub {
+        slots.iter().position(kept)
+    } else {
+        None
+    };
+    let Some(place) = place else {
         slots.push(Slot::New(name, content, len));
         return Ok(());
     };

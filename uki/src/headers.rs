@@ -3,7 +3,10 @@
 //! Offsets are those of the Microsoft PE/COFF specification (revision of 2024). Read with the bounds of the file
 //! only; whether addresses make sense is for [`crate::lint`] and the builder to say.
 
-#![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
 
 use alloc::vec::Vec;
 
@@ -24,14 +27,12 @@ pub(crate) const NX_COMPAT: u16 = 0x100;
 pub(crate) mod field {
     pub(crate) const SECTIONS: u64 = 6;
     pub(crate) const SYMBOLS: u64 = 12;
-    pub(crate) const CHARACTERISTICS: u64 = 22;
     pub(crate) const INITIALIZED_LEN: u64 = 32;
     pub(crate) const ENTRY: u64 = 40;
     pub(crate) const BASE_OF_CODE: u64 = 44;
-    /// Only in PE32.
-    pub(crate) const BASE_OF_DATA: u64 = 48;
-    /// In PE32+; four bytes later in PE32.
-    pub(crate) const IMAGE_BASE: u64 = 48;
+    pub(crate) const BASE_OF_DATA_32: u64 = 48;
+    pub(crate) const IMAGE_BASE_64: u64 = 48;
+    pub(crate) const IMAGE_BASE_32: u64 = 52;
     pub(crate) const IMAGE_LEN: u64 = 80;
     pub(crate) const HEADERS_LEN: u64 = 84;
     pub(crate) const CHECKSUM: u64 = 88;
@@ -160,7 +161,6 @@ impl Section {
 pub(crate) struct Headers {
     pub(crate) pe_offset: u64,
     pub(crate) machine: Machine,
-    pub(crate) characteristics: u16,
     pub(crate) symbols: u64,
     pub(crate) symbol_count: u64,
     pub(crate) is_plus: bool,
@@ -173,6 +173,7 @@ pub(crate) struct Headers {
     pub(crate) file_alignment: u64,
     pub(crate) image_version: (u16, u16),
 
+    pub(crate) image_len: u32,
     pub(crate) headers_len: u32,
     pub(crate) subsystem: u16,
     pub(crate) dll_characteristics: u16,
@@ -254,7 +255,6 @@ impl Headers {
         let headers = Self {
             pe_offset,
             machine: Machine(coff.u16(4)),
-            characteristics: coff.u16(22),
             symbols: coff.u32(12).into(),
             symbol_count: coff.u32(16).into(),
             is_plus,
@@ -271,6 +271,7 @@ impl Headers {
             file_alignment: optional.u32(36).into(),
             image_version: (optional.u16(44), optional.u16(46)),
 
+            image_len: optional.u32(56),
             headers_len: optional.u32(60),
             subsystem: optional.u16(68),
             dll_characteristics: optional.u16(70),

@@ -7,9 +7,12 @@ extern crate alloc;
 mod compression;
 mod efifw;
 mod error;
+mod finding;
+#[cfg_attr(not(feature = "std"), expect(dead_code, reason = "writing needs std"))]
 mod headers;
 mod hwids;
 mod kernel;
+mod lint;
 mod machine;
 mod osrel;
 mod profile_view;
@@ -25,9 +28,15 @@ mod assemble;
 #[cfg(feature = "std")]
 mod builder;
 #[cfg(feature = "std")]
+mod edit;
+#[cfg(feature = "std")]
 mod grow;
 #[cfg(feature = "std")]
 mod kernel_input;
+#[cfg(feature = "std")]
+mod layout;
+#[cfg(feature = "std")]
+mod new_headers;
 #[cfg(feature = "std")]
 mod part;
 #[cfg(feature = "std")]
@@ -46,9 +55,11 @@ mod write;
 pub use compression::Compression;
 pub use efifw::FirmwareBundle;
 pub use error::{BoxError, Error};
+pub use finding::{Check, Finding, Severity};
 pub use headers::Section;
 pub use hwids::{Device, DeviceKind, HardwareIds};
 pub use kernel::{Kernel, KernelFormat, NotAKernel};
+pub use lint::lint;
 pub use machine::Machine;
 pub use osrel::EnvText;
 pub use profile_view::ProfileView;
@@ -61,6 +72,8 @@ pub use uki::Uki;
 
 #[cfg(feature = "std")]
 pub use builder::Builder;
+#[cfg(feature = "std")]
+pub use edit::Edit;
 #[cfg(feature = "std")]
 pub use part::{Measured, Part, PcrsigTurn};
 #[cfg(feature = "std")]

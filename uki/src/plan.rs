@@ -1,5 +1,6 @@
 //! A laid-out image: every size and offset known, nothing read or written yet.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use crate::part::Mark;
@@ -136,26 +137,24 @@ impl Plan {
 
     fn marks(&self) -> Vec<Mark> {
         let mut profile = None;
-        let mut here: Vec<SectionName> = Vec::new();
+        let mut here = BTreeMap::<&[u8], usize>::new();
         let marks = self.sections.iter().map(|section| {
             let name = section.name;
             if name.same(&SectionName::PROFILE) {
                 profile = Some(profile.map_or(0, |index: usize| index.saturating_add(1)));
                 here.clear();
             }
-            let ordinal = here.iter().filter(|other| other.same(&name)).count();
-            let measured = name.is_measured()
-                && section.virtual_len != 0
-                && (ordinal == 0 || name.may_repeat());
             // An empty section is not there, so a later one of its name still counts.
-            if section.virtual_len != 0 {
-                here.push(name);
-            }
+            let is_there = section.virtual_len != 0;
+            let count = here.entry(section.name.as_bytes()).or_default();
+            let ordinal = *count;
+            *count = ordinal.saturating_add(usize::from(is_there));
+            let is_used = is_there && (ordinal == 0 || name.may_repeat());
             Mark {
                 section: name,
                 profile,
                 ordinal,
-                measured,
+                measured: is_used && name.is_measured(),
             }
         });
         marks.collect()

@@ -9,11 +9,11 @@ use crate::{Section, SectionName};
 /// Sections before the first `.profile` are the base. A profile has its own sections, and those of the base that it
 /// does not have itself. Of two sections with one name in one place the first counts; a section with a `VirtualSize`
 /// of zero is not there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct ProfileView<'a> {
     index: Option<usize>,
-    own: Vec<&'a Section>,
-    base: Vec<&'a Section>,
+    own: &'a [Section],
+    base: &'a [Section],
 }
 
 impl<'a> ProfileView<'a> {
@@ -28,11 +28,7 @@ impl<'a> ProfileView<'a> {
         if starts.is_empty() {
             return [Self::base(sections)].into();
         }
-        let base = present(
-            sections
-                .get(..starts.first().copied().unwrap_or_default())
-                .unwrap_or_default(),
-        );
+        let base = Self::base(sections).own;
         let ends = starts.iter().skip(1).copied().chain([sections.len()]);
         let profiles = starts
             .iter()
@@ -40,8 +36,8 @@ impl<'a> ProfileView<'a> {
             .enumerate()
             .map(|(index, (start, end))| Self {
                 index: Some(index),
-                own: present(sections.get(*start..end).unwrap_or_default()),
-                base: base.clone(),
+                own: sections.get(*start..end).unwrap_or_default(),
+                base,
             });
         profiles.collect()
     }
@@ -50,15 +46,13 @@ impl<'a> ProfileView<'a> {
         let end = sections
             .iter()
             .position(|section| section.name.same(&SectionName::PROFILE));
-        let own = present(
-            sections
-                .get(..end.unwrap_or(sections.len()))
-                .unwrap_or_default(),
-        );
+        let own = sections
+            .get(..end.unwrap_or(sections.len()))
+            .unwrap_or_default();
         Self {
             index: None,
             own,
-            base: Vec::new(),
+            base: &[],
         }
     }
 
@@ -77,11 +71,8 @@ impl<'a> ProfileView<'a> {
     /// All sections of a name that the stub may choose from, best first: for names that may repeat
     /// ([`SectionName::may_repeat`]) it takes the first that fits the hardware.
     pub fn candidates(&self, name: &SectionName) -> impl Iterator<Item = &'a Section> {
-        self.own
-            .iter()
-            .chain(&self.base)
-            .copied()
-            .filter(move |section| section.name.same(name))
+        let all = self.own.iter().chain(self.base);
+        all.filter(move |section| section.virtual_len != 0 && section.name.same(name))
     }
 
     /// The sections in the order in which the stub measures them, `.pcrsig` included although it is never measured.
@@ -98,11 +89,4 @@ impl<'a> ProfileView<'a> {
     pub fn owns(&self, section: &Section) -> bool {
         self.own.iter().any(|own| own.index == section.index)
     }
-}
-
-fn present(sections: &[Section]) -> Vec<&Section> {
-    sections
-        .iter()
-        .filter(|section| section.virtual_len != 0)
-        .collect()
 }

@@ -80,12 +80,9 @@ impl Sections {
             items.push((Rank::Initrd, SectionName::INITRD, Item::Source(joined)));
         }
         items.sort_by_key(|(rank, ..)| *rank);
-        for (place, (_, name, _)) in items.iter().enumerate() {
-            let is_repeated = items
-                .iter()
-                .take(place)
-                .any(|(_, other, _)| other.same(name));
-            if is_repeated && !name.may_repeat() {
+        let mut seen = std::collections::BTreeSet::new();
+        for (_, name, _) in items.iter().filter(|(_, name, _)| !name.may_repeat()) {
+            if !seen.insert(name.as_bytes()) {
                 return Err(Error::DuplicateSection {
                     section: *name,
                     profile,
