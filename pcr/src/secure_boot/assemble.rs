@@ -40,7 +40,8 @@ pub(super) struct BootEvent {
 
 impl Pcr7 {
     pub(super) fn decide(&self) -> Result<Decisions, SecureBootError> {
-        let databases = Databases::new(&self.variables)?;
+        let sha256_only = self.quirks.contains(&Quirk::UnsignedBySha256Only);
+        let databases = Databases::new(&self.variables, sha256_only)?;
         for variable in [KeyVariable::Pk, KeyVariable::Kek, KeyVariable::Dbr] {
             self.variables.entries(variable)?;
         }

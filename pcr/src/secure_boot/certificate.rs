@@ -14,6 +14,7 @@ const MAX_CHAIN: usize = 100;
 const SUBJECT_KEY_ID: u8 = 14;
 const KEY_USAGE: u8 = 15;
 const BASIC_CONSTRAINTS: u8 = 19;
+const NAME_CONSTRAINTS: u8 = 30;
 const AUTHORITY_KEY_ID: u8 = 35;
 /// Extensions below 2.5.29 that may be critical: OpenSSL refuses chains with any other.
 const UNDERSTOOD: [u8; 10] = [15, 17, 19, 30, 31, 32, 33, 36, 37, 54];
@@ -36,6 +37,7 @@ pub(super) struct Certificate<'a> {
     may_sign_certificates: Option<bool>,
     subject_key_id: Option<&'a [u8]>,
     authority_key_id: Option<&'a [u8]>,
+    name_constraints: Option<Element<'a>>,
     unknown_critical: bool,
 }
 
@@ -72,6 +74,7 @@ impl<'a> Certificate<'a> {
             may_sign_certificates: None,
             subject_key_id: None,
             authority_key_id: None,
+            name_constraints: None,
             unknown_critical: false,
         };
         if let Some(extensions) = inner.find(|element| element.tag == 0xa3) {
@@ -103,6 +106,9 @@ impl<'a> Certificate<'a> {
                 let usage = der::first(value, BIT_STRING)?.content;
                 self.may_sign_certificates =
                     Some(usage.get(1).is_some_and(|byte| byte & 0x04 != 0));
+            }
+            [0x55, 0x1d, NAME_CONSTRAINTS] => {
+                self.name_constraints = Some(der::first(value, SEQUENCE)?)
             }
             [0x55, 0x1d, SUBJECT_KEY_ID] => {
                 self.subject_key_id = Some(der::first(value, OCTET_STRING)?.content);
@@ -164,7 +170,8 @@ impl<'a> Certificate<'a> {
 /// Whether `leaf` is `anchor`, or a chain of certificates leads from `leaf` to `anchor`.
 ///
 /// As edk2 lets OpenSSL do it: partial chains (any certificate is an anchor), no time check, any purpose. The anchor is
-/// looked at first at each step; of several possible issuers the first is taken and no other is tried.
+/// looked at first at each step; of several possible issuers the first is taken and no other is tried. Embedded issuers of
+/// an anchor that signed itself are part of the chain and are checked with it.
 pub(super) fn chains_to(
     leaf: &Certificate<'_>,
     others: &[Certificate<'_>],
@@ -172,30 +179,62 @@ pub(super) fn chains_to(
 ) -> bool {
     let mut chain: Vec<&Certificate<'_>> = Vec::from([leaf]);
     let mut top = leaf;
-    while top.raw != anchor.raw {
-        if chain.len() > MAX_CHAIN {
-            return false;
-        }
-        let next = if anchor.may_have_issued(top) {
-            anchor
+    let mut is_anchored = leaf.raw == anchor.raw && leaf.is_self_issued();
+    while !is_anchored && chain.len() <= MAX_CHAIN {
+        let unused = |other: &&Certificate<'_>| chain.iter().all(|used| used.raw != other.raw);
+        if anchor.raw != top.raw && anchor.may_have_issued(top) {
+            chain.push(anchor);
+            is_anchored = true;
+        } else if let Some(issuer) = others
+            .iter()
+            .filter(unused)
+            .find(|other| other.may_have_issued(top))
+            && !top.is_self_issued()
+        {
+            chain.push(issuer);
+            top = issuer;
         } else {
-            let unused = |other: &&Certificate<'_>| chain.iter().all(|used| used.raw != other.raw);
-            match others
-                .iter()
-                .filter(unused)
-                .find(|other| other.may_have_issued(top))
-            {
-                Some(issuer) if !top.is_self_issued() => issuer,
-                _ => return false,
-            }
-        };
-        chain.push(next);
-        top = next;
+            break;
+        }
     }
-    extensions_allow(&chain)
+    (is_anchored || leaf.raw == anchor.raw)
+        && extensions_allow(&chain)
+        && names_allow(&chain)
         && chain
             .windows(2)
             .all(|pair| matches!(pair, [lower, upper] if upper.signed(lower)))
+}
+
+/// Name constraints of each certificate for the subjects below it, as far as they are about directory names.
+fn names_allow(chain: &[&Certificate<'_>]) -> bool {
+    chain.iter().enumerate().all(|(index, lower)| {
+        let exempt = index > 0 && lower.is_self_issued();
+        let above = chain.get(index.saturating_add(1)..).unwrap_or_default();
+        exempt
+            || above
+                .iter()
+                .filter_map(|upper| upper.name_constraints)
+                .all(|constraints| permits(constraints, lower.subject))
+    })
+}
+
+/// permittedSubtrees and excludedSubtrees (RFC 5280, 4.2.1.10); those of other kinds of names are not looked at.
+fn permits(constraints: Element<'_>, subject: Element<'_>) -> bool {
+    let Some(subject) = canonical(subject) else {
+        return false;
+    };
+    let mut fields = constraints.elements();
+    let (permitted, excluded) = (fields.optional(0xa0), fields.optional(0xa1));
+    let bases = |trees: Option<Element<'_>>| -> Vec<bool> {
+        let trees = trees.into_iter().flat_map(|trees| trees.elements());
+        let names =
+            trees.filter_map(|tree| tree.elements().expect(0xa4)?.elements().expect(SEQUENCE));
+        names
+            .map(|name| canonical(name).is_some_and(|base| subject.starts_with(&base)))
+            .collect()
+    };
+    let permitted = bases(permitted);
+    (permitted.is_empty() || permitted.contains(&true)) && !bases(excluded).contains(&true)
 }
 
 fn extensions_allow(chain: &[&Certificate<'_>]) -> bool {

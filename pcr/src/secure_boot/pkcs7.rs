@@ -17,8 +17,8 @@ const INDIRECT_DATA: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0
 /// One signature: the body of an entry of an image's certificate table.
 pub(super) struct SignedData<'a> {
     content_type: &'a [u8],
-    /// The content without its outermost tag and length: what is hashed.
-    content: &'a [u8],
+    /// What is hashed of it is the content without tag and length.
+    content: Element<'a>,
     certificates: Vec<Certificate<'a>>,
     signers: Vec<SignerInfo<'a>>,
 }
@@ -48,7 +48,7 @@ impl<'a> SignedData<'a> {
         let mut info = fields.expect(SEQUENCE)?.elements();
         let content_type = info.expect(OID)?.content;
         // Detached signatures are refused by the firmware as well.
-        let content = info.expect(0xa0)?.elements().read()?.content;
+        let content = info.expect(0xa0)?.elements().read()?;
         let certificates = match fields.optional(0xa0) {
             Some(set) => set
                 .elements()
@@ -84,7 +84,10 @@ impl<'a> SignedData<'a> {
 
     /// Whether this is a signature over an image with this digest. Which key made it is not looked at yet.
     pub(super) fn is_about(&self, image: &Digest) -> bool {
-        self.content_type == INDIRECT_DATA && self.content.ends_with(image.as_bytes())
+        // CMS would wrap the content in an OCTET STRING; the firmware does not take that.
+        self.content_type == INDIRECT_DATA
+            && self.content.tag == SEQUENCE
+            && self.content.content.ends_with(image.as_bytes())
     }
 
     /// Whether the signatures of all signers are right.
@@ -106,7 +109,7 @@ impl<'a> SignedData<'a> {
     }
 
     pub(super) const fn content(&self) -> &'a [u8] {
-        self.content
+        self.content.content
     }
 
     /// The time stamp token of the first signer, and the signature that it is about.
@@ -118,7 +121,7 @@ impl<'a> SignedData<'a> {
 
     fn holds(&self, signer: &SignerInfo<'a>) -> Option<bool> {
         let bank = signer.hash?;
-        let content = bank.hash(self.content);
+        let content = bank.hash(self.content.content);
         let signed = match signer.attributes {
             None => content,
             Some(attributes) => {

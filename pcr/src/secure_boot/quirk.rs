@@ -33,13 +33,15 @@ pub enum Quirk {
     ErrorSeparator,
     /// Variables that do not exist are not measured (some predictors assume it; no firmware is known).
     AbsentNotMeasured,
+    /// Unsigned images are looked up by their SHA-256 alone (edk2 of 2022 and before).
+    UnsignedBySha256Only,
     /// An appended entry that is known with another owner is not stored (a Dell machine); matters for updates only.
     AppendIgnoresOwner,
 }
 
 impl Quirk {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::LateSeparator,
         Self::NoDbAuthority,
         Self::DriverAuthorityInPcr2,
@@ -66,6 +68,7 @@ impl Quirk {
         Self::EmptyDevdb,
         Self::ErrorSeparator,
         Self::AbsentNotMeasured,
+        Self::UnsignedBySha256Only,
         Self::AppendIgnoresOwner,
     ];
 }
@@ -99,6 +102,7 @@ impl fmt::Display for Quirk {
             Self::EmptyDevdb => "devdb measured",
             Self::ErrorSeparator => "separator reports an error of the firmware",
             Self::AbsentNotMeasured => "variables that do not exist not measured",
+            Self::UnsignedBySha256Only => "unsigned images looked up by SHA-256 alone",
             Self::AppendIgnoresOwner => "appended entries compared without their owner",
         })
     }

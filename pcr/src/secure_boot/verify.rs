@@ -57,16 +57,28 @@ impl fmt::Display for Verdict {
     }
 }
 
+const LONGEST_FIRST: [Bank; 4] = [Bank::Sha512, Bank::Sha384, Bank::Sha256, Bank::Sha1];
+
 /// The databases that firmware looks into.
 pub(super) struct Databases<'a> {
     db: Vec<Entry<'a>>,
     dbx: Vec<Entry<'a>>,
     dbt: Vec<Entry<'a>>,
+    /// The digests by which unsigned images are looked up, in this order.
+    unsigned: &'static [Bank],
 }
 
 impl<'a> Databases<'a> {
-    pub(super) fn new(variables: &'a SecureBootVariables) -> Result<Self, SecureBootError> {
+    pub(super) fn new(
+        variables: &'a SecureBootVariables,
+        sha256_only: bool,
+    ) -> Result<Self, SecureBootError> {
         Ok(Self {
+            unsigned: if sha256_only {
+                &[Bank::Sha256]
+            } else {
+                &LONGEST_FIRST
+            },
             db: variables.entries(KeyVariable::Db)?,
             dbx: variables.entries(KeyVariable::Dbx)?,
             dbt: variables.entries(KeyVariable::Dbt)?,
@@ -191,7 +203,7 @@ fn unsigned(
     databases: &Databases<'_>,
 ) -> Result<Decision, SecureBootError> {
     let mut authorities = Vec::new();
-    for bank in Bank::ALL.into_iter().rev() {
+    for &bank in databases.unsigned {
         let concerned = |entry: &Entry<'_>| entry.is_hash_of(bank);
         if !databases.db.iter().any(concerned) && !databases.dbx.iter().any(concerned) {
             continue;
