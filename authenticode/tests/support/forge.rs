@@ -39,7 +39,10 @@ pub(crate) fn seq(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 pub(crate) fn oid(dotted: &str) -> Vec<u8> {
-    let numbers: Vec<u64> = dotted.split('.').map(|number| number.parse().unwrap()).collect();
+    let numbers: Vec<u64> = dotted
+        .split('.')
+        .map(|number| number.parse().unwrap())
+        .collect();
     let mut value = vec![(numbers[0] * 40 + numbers[1]) as u8];
     for number in &numbers[2..] {
         let mut digits = vec![(number & 0x7f) as u8];
@@ -87,16 +90,39 @@ impl Key {
         let digest = digest(hash, message);
         let info = seq(&[&algorithm(hash_oid(hash)), &tlv(4, &digest)]);
         let prefix = info[..info.len() - digest.len()].into();
-        self.0.sign(Pkcs1v15Sign { hash_len: Some(digest.len()), prefix }, &digest).unwrap()
+        self.0
+            .sign(
+                Pkcs1v15Sign {
+                    hash_len: Some(digest.len()),
+                    prefix,
+                },
+                &digest,
+            )
+            .unwrap()
     }
 
     pub(crate) fn sign_pss(&self, message: &[u8]) -> Vec<u8> {
-        self.0.sign_with_rng(&mut OsRng, Pss::new::<sha2::Sha256>(), &digest(Sha256, message)).unwrap()
+        self.0
+            .sign_with_rng(
+                &mut OsRng,
+                Pss::new::<sha2::Sha256>(),
+                &digest(Sha256, message),
+            )
+            .unwrap()
     }
 
     fn public(&self) -> Vec<u8> {
-        let number = |bytes: Vec<u8>| if bytes[0] < 0x80 { tlv(2, &bytes) } else { tlv(2, &[&[0], &bytes[..]].concat()) };
-        let key = seq(&[&number(self.0.n().to_bytes_be()), &number(self.0.e().to_bytes_be())]);
+        let number = |bytes: Vec<u8>| {
+            if bytes[0] < 0x80 {
+                tlv(2, &bytes)
+            } else {
+                tlv(2, &[&[0], &bytes[..]].concat())
+            }
+        };
+        let key = seq(&[
+            &number(self.0.n().to_bytes_be()),
+            &number(self.0.e().to_bytes_be()),
+        ]);
         seq(&[&algorithm(RSA), &tlv(3, &[&[0], &key[..]].concat())])
     }
 }
@@ -123,7 +149,10 @@ pub(crate) fn name(text: &str) -> Vec<u8> {
     if text.is_empty() {
         return seq(&[]);
     }
-    seq(&[&tlv(0x31, &seq(&[&oid("2.5.4.3"), &tlv(0x0c, text.as_bytes())]))])
+    seq(&[&tlv(
+        0x31,
+        &seq(&[&oid("2.5.4.3"), &tlv(0x0c, text.as_bytes())]),
+    )])
 }
 
 impl Certificate {
@@ -172,14 +201,21 @@ impl Certificate {
             Sha384 => "1.2.840.113549.1.1.12",
             _ => SHA512_RSA,
         };
-        let validity = seq(&[&tlv(0x17, self.validity.0.as_bytes()), &tlv(0x17, self.validity.1.as_bytes())]);
+        let validity = seq(&[
+            &tlv(0x17, self.validity.0.as_bytes()),
+            &tlv(0x17, self.validity.1.as_bytes()),
+        ]);
         let mut extensions = self.extensions.clone();
         if let Some(ca) = self.ca {
             let flag: &[u8] = if ca { &[1, 1, 0xff] } else { &[] };
             let path_len = self.path_len.map(|len| tlv(2, &[len])).unwrap_or_default();
             extensions.push(extension("2.5.29.19", true, &seq(&[flag, &path_len])));
         }
-        let extensions = if extensions.is_empty() { Vec::new() } else { tlv(0xa3, &tlv(0x30, &extensions.concat())) };
+        let extensions = if extensions.is_empty() {
+            Vec::new()
+        } else {
+            tlv(0xa3, &tlv(0x30, &extensions.concat()))
+        };
         let body = seq(&[
             &tlv(0xa0, &[2, 1, 2]),
             &tlv(2, &[self.serial]),
@@ -191,7 +227,11 @@ impl Certificate {
             &extensions,
         ]);
         let signature = issuer_key.sign(self.hash, &body);
-        seq(&[&body, &algorithm(signature_oid), &tlv(3, &[&[0], &signature[..]].concat())])
+        seq(&[
+            &body,
+            &algorithm(signature_oid),
+            &tlv(3, &[&[0], &signature[..]].concat()),
+        ])
     }
 }
 
@@ -225,11 +265,19 @@ pub(crate) fn attribute(kind: &str, value: &[u8]) -> Vec<u8> {
 
 /// SpcIndirectDataContent with a choice of algorithm, digest octets and type.
 pub(crate) fn indirect(hash: HashAlgorithm, octets: &[u8], kind: &str) -> Vec<u8> {
-    let text: Vec<u8> = "<<<Obsolete>>>".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let text: Vec<u8> = "<<<Obsolete>>>"
+        .encode_utf16()
+        .flat_map(u16::to_be_bytes)
+        .collect();
     indirect_with(hash, octets, kind, &tlv(0xa2, &tlv(0x80, &text)))
 }
 
-pub(crate) fn indirect_with(hash: HashAlgorithm, octets: &[u8], kind: &str, link: &[u8]) -> Vec<u8> {
+pub(crate) fn indirect_with(
+    hash: HashAlgorithm,
+    octets: &[u8],
+    kind: &str,
+    link: &[u8],
+) -> Vec<u8> {
     let data = seq(&[&oid(kind), &seq(&[&[3, 1, 0], &tlv(0xa0, link)])]);
     seq(&[&data, &seq(&[&algorithm(hash_oid(hash)), &tlv(4, octets)])])
 }
@@ -269,7 +317,10 @@ impl SignerInfo {
             key: key.clone(),
             identifier: identifier_of(certificate),
             hash,
-            attributes: Some(vec![attribute(CONTENT_TYPE, &oid(INDIRECT)), attribute(MESSAGE_DIGEST, &message_digest)]),
+            attributes: Some(vec![
+                attribute(CONTENT_TYPE, &oid(INDIRECT)),
+                attribute(MESSAGE_DIGEST, &message_digest),
+            ]),
             signature_algorithm: algorithm(RSA),
             pss: false,
             unsigned: Vec::new(),
@@ -277,10 +328,24 @@ impl SignerInfo {
     }
 
     fn build(&self, content: &[u8]) -> Vec<u8> {
-        let message = self.attributes.as_ref().map_or(value_of(content).to_vec(), |list| tlv(0x31, &list.concat()));
-        let signature = if self.pss { self.key.sign_pss(&message) } else { self.key.sign(self.hash, &message) };
-        let signed = self.attributes.as_ref().map_or(Vec::new(), |list| tlv(0xa0, &list.concat()));
-        let unsigned = if self.unsigned.is_empty() { Vec::new() } else { tlv(0xa1, &self.unsigned.concat()) };
+        let message = self
+            .attributes
+            .as_ref()
+            .map_or(value_of(content).to_vec(), |list| tlv(0x31, &list.concat()));
+        let signature = if self.pss {
+            self.key.sign_pss(&message)
+        } else {
+            self.key.sign(self.hash, &message)
+        };
+        let signed = self
+            .attributes
+            .as_ref()
+            .map_or(Vec::new(), |list| tlv(0xa0, &list.concat()));
+        let unsigned = if self.unsigned.is_empty() {
+            Vec::new()
+        } else {
+            tlv(0xa1, &self.unsigned.concat())
+        };
         seq(&[
             &[2, 1, 1],
             &self.identifier,
@@ -295,7 +360,12 @@ impl SignerInfo {
 
 impl Cms {
     /// A plain signature of an image's digest.
-    pub(crate) fn new(hash: HashAlgorithm, image_digest: &[u8], key: &Key, certificates: &[&[u8]]) -> Self {
+    pub(crate) fn new(
+        hash: HashAlgorithm,
+        image_digest: &[u8],
+        key: &Key,
+        certificates: &[&[u8]],
+    ) -> Self {
         let content = indirect(hash, image_digest, PE_IMAGE);
         let signer = SignerInfo::new(hash, &content, key, certificates[0]);
         Self {
@@ -303,7 +373,10 @@ impl Cms {
             digest_algorithms: vec![hash],
             content,
             wrap_in_octets: false,
-            certificates: certificates.iter().map(|certificate| certificate.to_vec()).collect(),
+            certificates: certificates
+                .iter()
+                .map(|certificate| certificate.to_vec())
+                .collect(),
             signers: vec![signer],
         }
     }
@@ -325,11 +398,26 @@ impl Cms {
 
     /// SignedData without ContentInfo.
     pub(crate) fn bare(&self) -> Vec<u8> {
-        let algorithms: Vec<u8> =
-            self.digest_algorithms.iter().flat_map(|hash| algorithm(hash_oid(*hash))).collect();
-        let inner = if self.wrap_in_octets { tlv(4, &self.content) } else { self.content.clone() };
-        let certificates = if self.certificates.is_empty() { Vec::new() } else { tlv(0xa0, &self.certificates.concat()) };
-        let signers: Vec<u8> = self.signers.iter().flat_map(|signer| signer.build(&self.content)).collect();
+        let algorithms: Vec<u8> = self
+            .digest_algorithms
+            .iter()
+            .flat_map(|hash| algorithm(hash_oid(*hash)))
+            .collect();
+        let inner = if self.wrap_in_octets {
+            tlv(4, &self.content)
+        } else {
+            self.content.clone()
+        };
+        let certificates = if self.certificates.is_empty() {
+            Vec::new()
+        } else {
+            tlv(0xa0, &self.certificates.concat())
+        };
+        let signers: Vec<u8> = self
+            .signers
+            .iter()
+            .flat_map(|signer| signer.build(&self.content))
+            .collect();
         seq(&[
             &[2, 1, self.version],
             &tlv(0x31, &algorithms),
@@ -383,7 +471,12 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(crate) fn new(blob: &[u8]) -> Self {
-        Self { kind: 2, revision: 0x200, len: None, data: blob.to_vec() }
+        Self {
+            kind: 2,
+            revision: 0x200,
+            len: None,
+            data: blob.to_vec(),
+        }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -419,7 +512,10 @@ pub(crate) fn signed_as_is(image: &[u8], entries: &[Entry]) -> Vec<u8> {
 pub(crate) fn with_gap(image: &[u8]) -> Vec<u8> {
     let headers = headers(image);
     let rows = (0..headers.section_count).map(|index| headers.sections + 40 * index);
-    let last = rows.filter(|row| u32_at(image, row + 16) != 0).max_by_key(|row| u32_at(image, row + 20)).unwrap();
+    let last = rows
+        .filter(|row| u32_at(image, row + 16) != 0)
+        .max_by_key(|row| u32_at(image, row + 20))
+        .unwrap();
     let start = u32_at(image, last + 20);
     let mut out = image[..start as usize].to_vec();
     out.extend_from_slice(&[0xaa; 512]);
@@ -440,8 +536,17 @@ pub(crate) fn with_unsorted_sections(image: &[u8]) -> Vec<u8> {
 /// A timestamp token (RFC 3161) over the value of a signature.
 pub(crate) fn timestamp(key: &Key, certificate: &[u8], signature: &[u8], time: &str) -> Vec<u8> {
     const TST_INFO: &str = "1.2.840.113549.1.9.16.1.4";
-    let imprint = seq(&[&algorithm(hash_oid(Sha256)), &tlv(4, &digest(Sha256, signature))]);
-    let info = seq(&[&[2, 1, 1], &oid("1.2.3.4"), &imprint, &[2, 1, 5], &tlv(0x18, time.as_bytes())]);
+    let imprint = seq(&[
+        &algorithm(hash_oid(Sha256)),
+        &tlv(4, &digest(Sha256, signature)),
+    ]);
+    let info = seq(&[
+        &[2, 1, 1],
+        &oid("1.2.3.4"),
+        &imprint,
+        &[2, 1, 5],
+        &tlv(0x18, time.as_bytes()),
+    ]);
     let attributes = [
         attribute(CONTENT_TYPE, &oid(TST_INFO)),
         attribute(MESSAGE_DIGEST, &tlv(4, &digest(Sha256, &info))),
