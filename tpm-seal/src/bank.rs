@@ -95,6 +95,20 @@ impl FromStr for Bank {
     }
 }
 
+#[cfg(feature = "tpm")]
+impl Bank {
+    /// The bank's hash of `data`.
+    pub(crate) fn hash(self, data: &[u8]) -> Vec<u8> {
+        use sha2::Digest as _;
+        match self {
+            Self::Sha1 => sha1::Sha1::digest(data).to_vec(),
+            Self::Sha256 => sha2::Sha256::digest(data).to_vec(),
+            Self::Sha384 => sha2::Sha384::digest(data).to_vec(),
+            Self::Sha512 => sha2::Sha512::digest(data).to_vec(),
+        }
+    }
+}
+
 /// SHA-256 of the concatenation of `parts`: what names, policies and sessions are hashed with.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = sha2::Sha256::new();

@@ -131,6 +131,18 @@ impl Tpm {
             .collect())
     }
 
+    /// Extends a register in every bank with the bank's own hash of `data`, as an operating system tells the TPM that a
+    /// boot phase is reached (`enter-initrd`, in PCR 11). The new values stay until the TPM is reset.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPcr`], and what a TPM can fail with.
+    pub fn extend(&mut self, pcr: u8, data: &[u8]) -> Result<(), Error> {
+        PcrSelection::new(Bank::Sha256, &[pcr])?;
+        let banks = self.banks()?.into_iter();
+        let digests: Vec<_> = banks.map(|bank| (bank, bank.hash(data))).collect();
+        retry_busy(|| self.commands.pcr_extend(pcr, &digests))
+    }
+
     /// How many wrong PINs the TPM has seen. Asking does not count.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //! library; another library is another implementation.
 
 use crate::secret::AuthValue;
-use crate::{PcrSelection, PolicyKey, Secret};
+use crate::{Bank, PcrSelection, PolicyKey, Secret};
 
 /// An object or session of the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,6 +114,8 @@ pub(crate) trait Commands {
     fn pcr_read(&mut self, selection: PcrSelection) -> Answer<(u32, Registers)>;
     /// `TPM_ALG_ID` of each bank with the registers that it has.
     fn banks(&mut self) -> Answer<Vec<(u16, Vec<u8>)>>;
+    /// Extends a register, in each bank by the digest beside it.
+    fn pcr_extend(&mut self, pcr: u8, digests: &[(Bank, Vec<u8>)]) -> Answer<()>;
     fn lockout(&mut self) -> Answer<LockoutProperties>;
     /// Flushes objects and sessions, closes what is persistent.
     fn release(&mut self, handle: Handle) -> Answer<()>;

@@ -4,15 +4,17 @@ use std::collections::HashMap;
 
 use tss_esapi::attributes::SessionAttributesBuilder;
 use tss_esapi::constants::{CapabilityType, PropertyTag, SessionType};
-use tss_esapi::handles::{KeyHandle, ObjectHandle, PersistentTpmHandle, SessionHandle, TpmHandle};
+use tss_esapi::handles::{
+    KeyHandle, ObjectHandle, PcrHandle, PersistentTpmHandle, SessionHandle, TpmHandle,
+};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::dynamic_handles::Persistent;
 use tss_esapi::interface_types::resource_handles::{Hierarchy, Provision};
 use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
 use tss_esapi::structures::{
-    Auth, CapabilityData, Digest, DigestList, EncryptedSecret, Name, Nonce, PcrSelectionList,
-    PcrSlot, Private, Public, PublicKeyRsa, RsaSignature, SensitiveData, Signature,
-    SymmetricDefinition, SymmetricDefinitionObject, VerifiedTicket,
+    Auth, CapabilityData, Digest, DigestList, DigestValues, EncryptedSecret, Name, Nonce,
+    PcrSelectionList, PcrSlot, Private, Public, PublicKeyRsa, RsaSignature, SensitiveData,
+    Signature, SymmetricDefinition, SymmetricDefinitionObject, VerifiedTicket,
 };
 use tss_esapi::traits::{Marshall as _, UnMarshall as _};
 use tss_esapi::{Context, TctiNameConf};
@@ -475,6 +477,21 @@ impl Commands for Esys {
             .collect();
         let values = digests.value().iter().map(|digest| digest.value().to_vec());
         Ok((counter, pcrs.into_iter().zip(values).collect()))
+    }
+
+    fn pcr_extend(&mut self, pcr: u8, digests: &[(Bank, Vec<u8>)]) -> Answer<()> {
+        let fail = named("TPM2_PCR_Extend");
+        let handle = PcrHandle::try_from(u32::from(pcr)).map_err(&fail)?;
+        let mut values = DigestValues::new();
+        for (bank, digest) in digests {
+            let digest = Digest::try_from(digest.as_slice()).map_err(&fail)?;
+            values.set(hashing_algorithm(*bank), digest);
+        }
+        self.context
+            .execute_with_session(Some(AuthSession::Password), |context| {
+                context.pcr_extend(handle, values)
+            })
+            .map_err(fail)
     }
 
     fn banks(&mut self) -> Answer<Vec<(u16, Vec<u8>)>> {

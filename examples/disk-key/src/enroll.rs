@@ -1,0 +1,195 @@
+//! `disk-key enroll`: a random key, sealed, in a slot of its own.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tpm_seal::{
+    Bank, Evidence, PcrSelection, PcrValues, Pin, Policy, PolicyKey, SealOptions, Secret, SignedPcrs, SystemdToken,
+    TalosToken, Token, Tpm,
+};
+
+use crate::luks::{Volume, read_passphrase};
+use crate::node::Sources;
+use crate::{Error, status};
+
+/// The form of the token in the LUKS2 header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[non_exhaustive]
+pub enum Format {
+    /// As Talos writes and reads it.
+    Talos,
+    /// As systemd-cryptenroll writes and systemd-cryptsetup reads it.
+    Systemd,
+}
+
+/// What is enrolled.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Request {
+    /// The volume.
+    pub device: PathBuf,
+    /// File with a passphrase that opens the volume now; `-` is standard input.
+    pub unlock_key_file: PathBuf,
+    /// Form of the token.
+    pub format: Format,
+    /// Registers bound to their present values, SHA-256 bank.
+    pub pcrs: Vec<u8>,
+    /// Ask for a PIN at every unlock.
+    pub with_pin: bool,
+    /// Enrol although Secure Boot is off.
+    pub allow_insecure_boot: bool,
+}
+
+impl Request {
+    /// The usual request: Talos's format, PCR 7.
+    #[must_use]
+    pub fn new(device: PathBuf, unlock_key_file: PathBuf) -> Self {
+        Self {
+            device,
+            unlock_key_file,
+            format: Format::Talos,
+            pcrs: vec![7],
+            with_pin: false,
+            allow_insecure_boot: false,
+        }
+    }
+}
+
+/// What was enrolled.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Enrolled {
+    /// The key slot of the new key.
+    pub keyslot: u32,
+    /// Fingerprint of the PCR key.
+    pub pcr_key: String,
+    /// Was the key unsealed again before anything was written? Only when this boot phase is a signed one.
+    pub proven: bool,
+}
+
+impl Enrolled {
+    /// The document for `--json`.
+    #[must_use]
+    pub fn describe(&self, device: &Path) -> Value {
+        json!({ "device": device, "keyslot": self.keyslot, "pcr_key": self.pcr_key, "proven": self.proven })
+    }
+}
+
+/// Makes, seals and enrols a key.
+///
+/// # Errors
+/// [`Error::Usage`] for a request that would not protect or not last; [`Error::Tpm`], [`Error::Cryptsetup`]. The volume
+/// is as before then.
+pub fn enroll(request: &Request, sources: &Sources) -> Result<Enrolled, Error> {
+    if request.pcrs.contains(&11) {
+        return Err(Error::Usage {
+            what: "--pcrs",
+            problem: "PCR 11 is bound through the signed policy; its present value would end with the next upgrade"
+                .into(),
+        });
+    }
+    let volume = Volume::open(&request.device)?;
+    if !request.allow_insecure_boot && status::secure_boot()? != Some(true) {
+        return Err(Error::Usage {
+            what: "Secure Boot",
+            problem: "is off, so the key would open for any software; --allow-insecure-boot enrols all the same".into(),
+        });
+    }
+    let key = sources.policy_key()?.ok_or_else(|| Error::Usage {
+        what: "--pcr-public-key",
+        problem: "the running system brought no public PCR key (is it a UKI with .pcrpkey?); give the file".into(),
+    })?;
+    if let Some(concern) = key.concern() {
+        eprintln!("warning: {concern}");
+    }
+    let unlocking = read_passphrase(&request.unlock_key_file, request.unlock_key_file == Path::new("-"))?;
+    if !volume.is_opened_by(&unlocking)? {
+        return Err(Error::Usage { what: "--unlock-key-file", problem: "does not open the volume".into() });
+    }
+    let mut tpm = sources.tpm()?;
+    let literal = literal_values(&mut tpm, &request.pcrs)?;
+    let pin = request.with_pin.then(|| sources.pin(None)).transpose()?;
+    let mut evidence = sources.evidence()?.policy_key(key.clone());
+    if let Some(pin) = &pin {
+        evidence = evidence.pin(pin.clone());
+    }
+    let (secret, token) = seal(&mut tpm, request.format, &key, literal, pin)?;
+    let proven = prove(&mut tpm, &token, &evidence)?;
+    let keyslot = add(&volume, &unlocking, &secret, token, None)?;
+    Ok(Enrolled { keyslot, pcr_key: key.fingerprint(), proven })
+}
+
+pub(crate) fn literal_values(tpm: &mut Tpm, pcrs: &[u8]) -> Result<Option<PcrValues>, Error> {
+    if pcrs.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(tpm.pcr_values(PcrSelection::new(Bank::Sha256, pcrs)?)?))
+}
+
+/// A new secret under "any PCR 11 that `key` signed", these registers, and the PIN if there is one.
+pub(crate) fn seal(
+    tpm: &mut Tpm,
+    format: Format,
+    key: &PolicyKey,
+    literal: Option<PcrValues>,
+    pin: Option<Pin>,
+) -> Result<(Secret, Token), Error> {
+    let mut policy = Policy::new().signed(SignedPcrs::new(key.clone()));
+    if let Some(values) = literal {
+        policy = policy.pcrs(values);
+    }
+    let mut options = SealOptions::new();
+    if let Some(pin) = pin {
+        policy = policy.pin();
+        options = options.pin(pin);
+    }
+    let secret = Secret::generate()?;
+    let token = match format {
+        Format::Talos => Token::Talos(TalosToken::new(tpm.seal(&secret, &policy, &options)?, &policy)?),
+        Format::Systemd => {
+            let sealed = tpm.seal(&secret, &policy, &options.under_srk())?;
+            Token::Systemd(SystemdToken::new(sealed, &policy)?)
+        }
+    };
+    Ok((secret, token))
+}
+
+/// Unseals what was just sealed, where this boot phase is a signed one.
+pub(crate) fn prove(tpm: &mut Tpm, token: &Token, evidence: &Evidence) -> Result<bool, Error> {
+    use tpm_seal::{Error as SealError, Refusal};
+    match tpm.unlock(token, evidence) {
+        Ok(_) => Ok(true),
+        // Sealing from a later phase, or from another system, is a use of its own: the policies are for other times.
+        Err(SealError::Refused(
+            Refusal::NoSignatures { .. }
+            | Refusal::NoSignatureForBank { .. }
+            | Refusal::NoSignature { .. }
+            | Refusal::SignedByOtherKey { .. },
+        )) => Ok(false),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Puts the secret into a key slot and the token into the header; both or none.
+pub(crate) fn add(
+    volume: &Volume,
+    unlocking: &[u8],
+    secret: &Secret,
+    token: Token,
+    replaces: Option<&[u32]>,
+) -> Result<u32, Error> {
+    let slot = volume.add_key(unlocking, secret.to_passphrase().as_bytes())?;
+    let written = serde_json::from_str(&token.slot(slot).to_json())
+        .map_err(|source| Error::Header { device: volume.device().to_owned(), source })
+        .and_then(|mut json: Value| {
+            if let (Some(ids), Some(object)) = (replaces, json.as_object_mut()) {
+                object.insert(crate::reseal::REPLACES.into(), json!(ids));
+            }
+            volume.write_token(&json, None)
+        });
+    if let Err(error) = written {
+        volume.remove_slot(slot)?;
+        return Err(error);
+    }
+    Ok(slot)
+}

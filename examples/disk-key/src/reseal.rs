@@ -1,0 +1,187 @@
+//! `disk-key reseal`: before a planned change of PCR 7, and `disk-key recovery`.
+//!
+//! Each outcome gets a key slot and a token of its own: neither Talos's nor systemd's form holds more than one value.
+//! The tokens that they replace stay until one of the new ones has opened the volume, so a reseal that goes wrong, or
+//! a change that never happens, locks nobody out.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tpm_seal::{Bank, PcrValues, Token as TpmToken};
+use zeroize::Zeroizing;
+
+use crate::enroll::{self, Format};
+use crate::luks::{Token, Volume, read_passphrase};
+use crate::node::Sources;
+use crate::unlock::{self, tpm_tokens};
+use crate::Error;
+
+/// The field of a token that names the tokens that go once it has opened the volume.
+pub(crate) const REPLACES: &str = "trustedboot-replaces";
+
+/// What is sealed again.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Request {
+    /// The volume.
+    pub device: PathBuf,
+    /// Predicted PCR 7 values, SHA-256 bank, hexadecimal: what `imager predict` prints.
+    pub pcr_7: Vec<String>,
+    /// Seal to the present PCR 7 as well, for the boots until the change.
+    pub keep_present: bool,
+}
+
+impl Request {
+    /// Seals to the present value and these predicted ones.
+    #[must_use]
+    pub fn new(device: PathBuf, pcr_7: Vec<String>) -> Self {
+        Self { device, pcr_7, keep_present: true }
+    }
+}
+
+/// Seals new keys to the outcomes. The present token must open first: that proves both the right and the TPM.
+///
+/// # Errors
+/// As [`unlock::unlock`]; [`Error::Usage`] for values that are none.
+pub fn reseal(request: &Request, sources: &Sources) -> Result<Value, Error> {
+    let opened = unlock::unlock(&request.device, sources)?;
+    let volume = Volume::open(&request.device)?;
+    let (tokens, _) = tpm_tokens(&volume)?;
+    let (format, with_pin) = tokens
+        .iter()
+        .find(|(token, _)| token.id == opened.token)
+        .map_or((Format::Talos, false), |(_, parsed)| {
+            let format = if matches!(parsed, TpmToken::Systemd(_)) { Format::Systemd } else { Format::Talos };
+            (format, parsed.needs_pin())
+        });
+    let older: Vec<u32> = tokens.iter().map(|(token, _)| token.id).collect();
+    let key = sources.policy_key()?.ok_or_else(|| Error::Usage {
+        what: "--pcr-public-key",
+        problem: "the running system brought no public PCR key; give the file".into(),
+    })?;
+    let mut outcomes = request
+        .pcr_7
+        .iter()
+        .map(|text| pcr_7(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut tpm = sources.tpm()?;
+    if request.keep_present {
+        outcomes.extend(enroll::literal_values(&mut tpm, &[7])?);
+    }
+    let pin = with_pin.then(|| sources.pin(tpm.lockout().ok())).transpose()?;
+    let mut slots = Vec::new();
+    for outcome in outcomes {
+        let (secret, token) = enroll::seal(&mut tpm, format, &key, Some(outcome), pin.clone())?;
+        let added = enroll::add(&volume, opened.passphrase.as_bytes(), &secret, token, Some(&older));
+        match added {
+            Ok(slot) => slots.push(slot),
+            Err(error) => {
+                // Nothing old was touched; what is new goes again.
+                drop_slots(&volume, &slots)?;
+                return Err(error);
+            }
+        }
+    }
+    Ok(json!({ "device": request.device, "keyslots": slots, "kept_until_opened": older }))
+}
+
+fn pcr_7(text: &str) -> Result<PcrValues, Error> {
+    let wrong = || Error::Usage { what: "--pcr7", problem: format!("'{text}' is not 64 hexadecimal digits") };
+    let digits = text.trim();
+    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let bytes = (0..32)
+        .map(|at| u8::from_str_radix(digits.get(2 * at..2 * at + 2).unwrap_or_default(), 16))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| wrong())?;
+    Ok(PcrValues::new(Bank::Sha256).with(7, &bytes)?)
+}
+
+fn drop_slots(volume: &Volume, slots: &[u32]) -> Result<(), Error> {
+    for token in volume.tokens()? {
+        if token.keyslots().iter().any(|slot| slots.contains(slot)) {
+            volume.remove_token(token.id)?;
+        }
+    }
+    slots.iter().try_for_each(|slot| volume.remove_slot(*slot))
+}
+
+/// A token has opened the volume: those that it replaces go, with their key slots, unless another token uses them.
+pub(crate) fn retire_older(volume: &Volume, opened: &Token) -> Result<Vec<u32>, Error> {
+    let listed = opened.json.get(REPLACES).and_then(Value::as_array).into_iter().flatten();
+    let listed: Vec<u32> = listed.filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect();
+    if listed.is_empty() {
+        return Ok(listed);
+    }
+    let tokens = volume.tokens()?;
+    // Only TPM tokens, and never the one that opened or its siblings: a damaged list must not cost the last key.
+    let siblings = |token: &Token| token.json.get(REPLACES) == opened.json.get(REPLACES);
+    let (old, kept): (Vec<_>, Vec<_>) = tokens.iter().partition(|token| {
+        listed.contains(&token.id) && token.id != opened.id && !siblings(token) && token.kind().ends_with("-tpm2")
+    });
+    let in_use: Vec<u32> = kept.iter().flat_map(|token| token.keyslots()).collect();
+    for token in &old {
+        volume.remove_token(token.id)?;
+        for slot in token.keyslots() {
+            if !in_use.contains(&slot) && volume.keyslots()?.contains(&slot) {
+                volume.remove_slot(slot)?;
+            }
+        }
+    }
+    for token in kept.iter().filter(|token| siblings(token)) {
+        let mut json = token.json.clone();
+        if let Some(object) = json.as_object_mut() {
+            object.remove(REPLACES);
+        }
+        volume.write_token(&json, Some(token.id))?;
+    }
+    Ok(old.iter().map(|token| token.id).collect())
+}
+
+/// Letters that look the same on every keyboard layout, one for each four bits (as Yubico's modhex has them).
+const MODHEX: &[u8; 16] = b"cbdefghijklnrtuv";
+
+/// Adds a recovery key: a passphrase for a person, in the form that systemd-cryptenroll gives it.
+///
+/// # Errors
+/// [`Error::Usage`] when the given passphrase opens nothing; [`Error::Cryptsetup`].
+pub fn recovery(device: &Path, unlock_key_file: Option<&Path>, sources: &Sources) -> Result<(Zeroizing<String>, u32), Error> {
+    let volume = Volume::open(device)?;
+    let unlocking = match unlock_key_file {
+        Some(path) => read_passphrase(path, path == Path::new("-"))?,
+        None => Zeroizing::new(unlock::unlock(device, sources)?.passphrase.as_bytes().to_vec()),
+    };
+    if !volume.is_opened_by(&unlocking)? {
+        return Err(Error::Usage { what: "--unlock-key-file", problem: "does not open the volume".into() });
+    }
+    let secret = tpm_seal::Secret::generate()?;
+    let mut words = Zeroizing::new(String::with_capacity(72));
+    for (at, byte) in secret.as_bytes().iter().enumerate() {
+        if at != 0 && at % 4 == 0 {
+            words.push('-');
+        }
+        for nibble in [byte >> 4, byte & 15] {
+            words.push(char::from(MODHEX.get(usize::from(nibble)).copied().unwrap_or(b'c')));
+        }
+    }
+    let slot = volume.add_key(&unlocking, words.as_bytes())?;
+    let token = json!({ "type": "systemd-recovery", "keyslots": [slot.to_string()] });
+    if let Err(error) = volume.write_token(&token, None) {
+        volume.remove_slot(slot)?;
+        return Err(error);
+    }
+    Ok((words, slot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_only_whole_sha256_values() {
+        assert!(pcr_7(&"ab".repeat(32)).is_ok());
+        assert_eq!(pcr_7("ab").unwrap_err().to_string(), "--pcr7: 'ab' is not 64 hexadecimal digits");
+        assert!(pcr_7(&"é".repeat(32)).is_err());
+    }
+}
