@@ -42,6 +42,7 @@ impl Sum {
     }
 
     /// Takes out a part of what was added. The rest must not be all zero, which no PE file is.
+    #[cfg(feature = "std")]
     pub(crate) fn subtract(&mut self, part: Self) {
         let part = part.0 % 0xffff;
         self.0 = fold32(self.0).wrapping_add(0xffff_u64.saturating_sub(part));

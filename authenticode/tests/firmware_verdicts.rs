@@ -28,7 +28,9 @@ fn key(name: &str) -> Key {
 fn world() -> World {
     let authority_key = key("root");
     World {
-        authority: Certificate::new("authority", "authority", 1).ca(true).sign(&authority_key, &authority_key),
+        authority: Certificate::new("authority", "authority", 1)
+            .ca(true)
+            .sign(&authority_key, &authority_key),
         authority_key,
         authority_name: "authority",
         keys: [key("leaf"), key("inter"), key("other")],
@@ -47,7 +49,11 @@ fn the_recorded_answers_are_given_for_each_variant() {
     let all = variants(&base, &world);
     assert!(all.len() >= 66, "{}", all.len());
     for variant in all {
-        let image = Image::parse_with(&variant.image, &ImageOptions::new().also(&databases.hashes())).unwrap();
+        let image = Image::parse_with(
+            &variant.image,
+            &ImageOptions::new().also(&databases.hashes()),
+        )
+        .unwrap();
         for release in [Edk2::Stable202211, Edk2::Stable202502] {
             let verdict = databases.judge(&image, release).unwrap();
             if verdict.is_allowed() != variant.accepted {
@@ -60,7 +66,12 @@ fn the_recorded_answers_are_given_for_each_variant() {
 
 #[test]
 fn the_answers_of_both_generations_are_given_for_each_case() {
-    let keys = Keys { root: key("root"), middle: key("inter"), leaf: key("leaf"), other: key("other") };
+    let keys = Keys {
+        root: key("root"),
+        middle: key("inter"),
+        leaf: key("leaf"),
+        other: key("other"),
+    };
     let base = fs::read("tests/vectors/images/tiny64.efi").unwrap();
     let mut wrong = Vec::new();
     for case in cases(&base, &keys) {
@@ -68,8 +79,12 @@ fn the_answers_of_both_generations_are_given_for_each_case() {
             .db(SignatureDatabase::parse(&case.db).unwrap())
             .dbx(SignatureDatabase::parse(&case.dbx).unwrap())
             .dbt(SignatureDatabase::parse(&case.dbt).unwrap());
-        let image = Image::parse_with(&case.image, &ImageOptions::new().also(&databases.hashes())).unwrap();
-        for (release, accepted) in [Edk2::Stable202211, Edk2::Stable202502].into_iter().zip(case.accepted) {
+        let image =
+            Image::parse_with(&case.image, &ImageOptions::new().also(&databases.hashes())).unwrap();
+        for (release, accepted) in [Edk2::Stable202211, Edk2::Stable202502]
+            .into_iter()
+            .zip(case.accepted)
+        {
             let verdict = databases.judge(&image, release).unwrap();
             if verdict.is_allowed() != accepted {
                 wrong.push(format!("{} ({release:?}): {}", case.name, verdict.reason()));
