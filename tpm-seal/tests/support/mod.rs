@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+#[cfg(feature = "tpm")]
+pub(crate) mod proxy;
 pub(crate) mod signer;
 #[cfg(feature = "tpm")]
 pub(crate) mod swtpm;

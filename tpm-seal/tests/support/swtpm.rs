@@ -139,26 +139,36 @@ impl Swtpm {
 
     /// Loaded transient objects, loaded sessions and saved sessions.
     pub(crate) fn open_handles(&self) -> Vec<u32> {
-        let mut raw = self.raw();
-        let mut handles = Vec::new();
-        for first in [0x8000_0000_u32, 0x0200_0000, 0x0300_0000] {
-            let body = [
-                &1_u32.to_be_bytes()[..],
-                &first.to_be_bytes(),
-                &254_u32.to_be_bytes(),
-            ]
-            .concat();
-            let response = transmit(&mut raw, &command(0x17a, &body));
-            assert_eq!(response_code(&response), 0);
-            handles.extend(
-                response[19..]
-                    .chunks(4)
-                    .map(|handle| u32::from_be_bytes(handle.try_into().unwrap())),
-            );
-        }
-        handles.retain(|handle| *handle != 0);
-        handles
+        open_handles(&mut self.raw())
     }
+
+    /// Flushes whatever somebody left open.
+    pub(crate) fn flush_all(&self) {
+        let mut raw = self.raw();
+        for handle in open_handles(&mut raw) {
+            transmit(&mut raw, &command(0x165, &handle.to_be_bytes()));
+        }
+    }
+}
+
+pub(crate) fn open_handles(raw: &mut TcpStream) -> Vec<u32> {
+    let mut handles = Vec::new();
+    for first in [0x8000_0000_u32, 0x0200_0000, 0x0300_0000] {
+        let body = [
+            &1_u32.to_be_bytes()[..],
+            &first.to_be_bytes(),
+            &254_u32.to_be_bytes(),
+        ]
+        .concat();
+        let response = transmit(raw, &command(0x17a, &body));
+        assert_eq!(response_code(&response), 0);
+        handles.extend(
+            response[19..]
+                .chunks(4)
+                .map(|handle| u32::from_be_bytes(handle.try_into().unwrap())),
+        );
+    }
+    handles
 }
 
 impl Drop for Swtpm {
@@ -185,9 +195,11 @@ fn extend(raw: &mut TcpStream, pcr: u8, text: &str) {
 }
 
 fn spawn(folder: &TempDir) -> (Child, u16) {
+    let pid_file = folder.path().join("pid");
     for _ in 0..20 {
         let (first, second, port) = port_pair();
         drop((first, second));
+        let _ = fs::remove_file(&pid_file);
         let mut child = Command::new("swtpm")
             .args([
                 "socket",
@@ -203,17 +215,25 @@ fn spawn(folder: &TempDir) -> (Child, u16) {
             .arg(format!("type=tcp,port={port}"))
             .arg("--ctrl")
             .arg(format!("type=tcp,port={}", port + 1))
+            .arg("--pid")
+            .arg(format!("file={}", pid_file.display()))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("swtpm starts");
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
-            if child.try_wait().unwrap().is_some() {
-                break; // the ports were taken meanwhile
-            }
-            if TcpStream::connect(("127.0.0.1", port + 1)).is_ok() {
+            // Its own pid: not some other swtpm's port that another test was quicker to take.
+            let ready =
+                fs::read_to_string(&pid_file).is_ok_and(|pid| pid.trim() == child.id().to_string());
+            if ready
+                && TcpStream::connect(("127.0.0.1", port + 1)).is_ok()
+                && child.try_wait().unwrap().is_none()
+            {
                 return (child, port);
+            }
+            if child.try_wait().unwrap().is_some() {
+                break;
             }
             std::thread::park_timeout(Duration::from_millis(2));
         }
