@@ -11,6 +11,7 @@ mod firmware;
 mod initrd;
 mod loader;
 mod note;
+mod stub;
 
 use alloc::vec::Vec;
 
@@ -63,7 +64,6 @@ pub struct BootPlan {
 impl BootPlan {
     /// Starts a plan for a UKI whose sections were observed: profile 0, no hardware-dependent
     /// section, Secure Boot on, started by the firmware itself.
-    #[must_use]
     pub const fn builder(uki: &Pcr11) -> BootPlanBuilder<'_> {
         BootPlanBuilder::new(uki)
     }

@@ -1,7 +1,6 @@
 //! Policies over PCR 11: the digests that `.pcrsig` signs.
 
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use sha2::{Digest as _, Sha256};
@@ -184,7 +183,7 @@ impl FromIterator<Policy> for Policies {
 
 impl Extend<Policy> for Policies {
     fn extend<I: IntoIterator<Item = Policy>>(&mut self, policies: I) {
-        let all = core::mem::replace(&mut self.0, vec![]);
+        let all = core::mem::take(&mut self.0);
         *self = all.into_iter().chain(policies).collect();
     }
 }

@@ -1,4 +1,9 @@
 //! Whole boots: every event that a real systemd-stub made, and what other generations change.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
 
 #[path = "support/sections.rs"]
 mod sections;
@@ -12,8 +17,13 @@ use sections::{json, read};
 /// The UKI of the recorded boots: base sections and two profiles.
 fn recorded_uki() -> Pcr11 {
     let mut boot = Pcr11::new(Dialect::Systemd257, &Bank::ALL);
-    for name in ["linux", "osrel", "cmdline", "initrd", "ucode", "uname", "pcrpkey"] {
-        boot.observe(format!(".{name}").as_str(), &read(&format!("inputs/{name}")));
+    for name in [
+        "linux", "osrel", "cmdline", "initrd", "ucode", "uname", "pcrpkey",
+    ] {
+        boot.observe(
+            format!(".{name}").as_str(),
+            &read(&format!("inputs/{name}")),
+        );
     }
     boot.observe(".sbat", &read("boot/sbat-merged"));
     boot.observe((Some(0), ".profile"), &read("inputs/profile0"));
@@ -43,10 +53,22 @@ impl Esp {
     fn plan<'a>(&'a self, uki: &'a Pcr11) -> BootPlanBuilder<'a> {
         BootPlan::builder(uki)
             .secure_boot(false)
-            .addon(Addon::local("l1.addon.efi").cmdline(b"local one").ucode(&self.ucode1))
-            .addon(Addon::local("l0.addon.efi").dtb(&self.dtb).ucode(&self.ucode0))
+            .addon(
+                Addon::local("l1.addon.efi")
+                    .cmdline(b"local one")
+                    .ucode(&self.ucode1),
+            )
+            .addon(
+                Addon::local("l0.addon.efi")
+                    .dtb(&self.dtb)
+                    .ucode(&self.ucode0),
+            )
             .addon(Addon::global("zz.addon.efi").cmdline(b"addonA x"))
-            .addon(Addon::global("aa.addon.efi").cmdline(b"addonB").initrd(&self.ucode))
+            .addon(
+                Addon::global("aa.addon.efi")
+                    .cmdline(b"addonB")
+                    .initrd(&self.ucode),
+            )
             .local_file("x.sysext.raw", b"SYSEXT")
             .local_file("b.cred", b"secret1")
             .local_file("c.confext.raw", b"CONFEXT")
@@ -71,14 +93,22 @@ fn assert_recorded(name: &str, plan: &BootPlan) {
         assert_eq!(u64::from(ours.register().index()), theirs["pcr"], "{what}");
         for bank in Bank::ALL {
             let expected = theirs["digests"][bank.name()].as_str().unwrap();
-            assert_eq!(ours.digest(bank).unwrap().to_string(), expected, "{what} {bank}");
+            assert_eq!(
+                ours.digest(bank).unwrap().to_string(),
+                expected,
+                "{what} {bank}"
+            );
         }
     }
     for index in [11, 12, 13] {
         for bank in Bank::ALL {
             let value = plan.register(Register::new(index).unwrap(), bank).unwrap();
             let expected = &recorded["final"][index.to_string()][bank.name()];
-            assert_eq!(value.to_string(), expected.as_str().unwrap(), "{name} {index} {bank}");
+            assert_eq!(
+                value.to_string(),
+                expected.as_str().unwrap(),
+                "{name} {index} {bank}"
+            );
         }
     }
 }

@@ -1,4 +1,9 @@
 //! Naming the cause of a mismatch, or saying that none is known.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
 
 #[path = "support/sections.rs"]
 mod sections;

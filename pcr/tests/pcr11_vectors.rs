@@ -1,4 +1,9 @@
 //! PCR 11 and its policies against systemd-measure's recorded answers.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
 
 #[path = "support/sections.rs"]
 mod sections;

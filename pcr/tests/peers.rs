@@ -1,4 +1,9 @@
 //! The same inputs to systemd-measure 257, a software TPM and systemd-pcrlock.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
 #![cfg(feature = "rsa")]
 
 #[path = "support/sections.rs"]

@@ -1,4 +1,9 @@
 //! `.pcrsig` documents: made, read, merged, checked.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
 #![cfg(feature = "rsa")]
 
 #[path = "support/sections.rs"]

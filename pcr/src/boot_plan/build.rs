@@ -7,14 +7,10 @@ use alloc::vec::Vec;
 
 use crate::EventType;
 use crate::bank::{Bank, Digest, Register};
-use crate::boot_plan::cpio::Archive;
 use crate::boot_plan::event::utf16_with_nul;
 use crate::boot_plan::firmware::{CALLING, EXIT_BOOT_SERVICES};
 use crate::boot_plan::initrd::{self, Piece};
-use crate::boot_plan::{
-    Addon, BootPlan, BootPlanBuilder, Loader, PlanNote, PlannedEvent, command_line, has_suffix,
-    is_file_name,
-};
+use crate::boot_plan::{BootPlan, BootPlanBuilder, Loader, PlanNote, PlannedEvent, command_line};
 use crate::dialect::Dialect;
 use crate::error::Error;
 use crate::pcr11::Profile;
@@ -32,9 +28,6 @@ const KERNEL_INITRD: Register = match Register::new(9) {
 
 const TAG_LOADER_CONF: u32 = 0xf5bc_582a;
 const TAG_PROFILE: u32 = 0x13ae_d6db;
-const TAG_DEVICETREE: u32 = 0x6c46_f751;
-const TAG_UCODE: u32 = 0xdac0_8e1a;
-const TAG_INITRD: u32 = 0x49df_fe0f;
 const TAG_KERNEL_OPTIONS: u32 = 0x8f3b_22ed;
 const TAG_KERNEL_INITRD: u32 = 0x8f3b_22ec;
 
@@ -86,13 +79,13 @@ pub(super) fn plan(inputs: &BootPlanBuilder<'_>) -> Result<BootPlan, Error> {
 }
 
 /// A boot under way.
-struct Boot<'a> {
-    inputs: &'a BootPlanBuilder<'a>,
-    profile: Profile<'a>,
-    generation: u16,
-    banks: &'a [Bank],
-    events: Vec<PlannedEvent>,
-    notes: Vec<PlanNote>,
+pub(super) struct Boot<'a> {
+    pub(super) inputs: &'a BootPlanBuilder<'a>,
+    pub(super) profile: Profile<'a>,
+    pub(super) generation: u16,
+    pub(super) banks: &'a [Bank],
+    pub(super) events: Vec<PlannedEvent>,
+    pub(super) notes: Vec<PlanNote>,
 }
 
 impl<'a> Boot<'a> {
@@ -218,212 +211,6 @@ impl<'a> Boot<'a> {
         self.kernel(&cmdline, &pieces)
     }
 
-    /// The command line before addons.
-    fn settled_command_line(&mut self, options: Option<String>) -> String {
-        let embedded = self.profile.section(".cmdline").is_some();
-        let generation = self.generation;
-        if let Some(options) = options {
-            let locked = self.inputs.secure_boot
-                && (embedded || (self.inputs.confidential && generation >= 254));
-            if locked {
-                self.ignored(
-                    "the passed command line",
-                    "Secure Boot is on and the UKI has its own",
-                );
-            } else if options.is_empty() || !command_line::is_printable(generation, &options) {
-                self.ignored("the passed command line", "it is empty or not text");
-            } else {
-                let cleaned = command_line::cleaned(generation, &options);
-                if generation < 257 || !cleaned.is_empty() {
-                    self.options(&cleaned, "passed command line");
-                    return cleaned;
-                }
-            }
-        }
-        let own = self.profile.text(".cmdline").map(command_line::text);
-        command_line::cleaned(generation, &own.unwrap_or_default())
-    }
-
-    fn addon_command_lines(&mut self, cmdline: &mut String, addons: &[Addon<'_>]) {
-        let generation = self.generation;
-        let joined = |addons: &mut dyn Iterator<Item = &Addon<'_>>| {
-            let mut line = String::new();
-            for addon in addons.filter(|addon| !addon.cmdline.is_empty()) {
-                let text = command_line::text(addon.cmdline);
-                let text = if generation >= 257 {
-                    command_line::cleaned(generation, &text)
-                } else {
-                    text
-                };
-                if !line.is_empty() {
-                    line.push(' ');
-                }
-                line.push_str(&text);
-            }
-            command_line::cleaned(generation, &line)
-        };
-        let lines = if generation == 254 {
-            [true, false]
-                .map(|global| joined(&mut addons.iter().filter(|addon| addon.global == global)))
-                .to_vec()
-        } else {
-            [joined(&mut addons.iter())].to_vec()
-        };
-        for line in lines.into_iter().filter(|line| !line.is_empty()) {
-            self.options(&line, "command line of addons");
-            command_line::append(cmdline, &line);
-        }
-    }
-
-    fn smbios(&mut self, cmdline: &mut String) {
-        let Some(text) = self.inputs.smbios else {
-            return;
-        };
-        if self.generation < 254 || self.inputs.confidential {
-            return self.ignored("the SMBIOS command line", "this stub does not take it here");
-        }
-        let text = if self.generation >= 257 {
-            command_line::cleaned(self.generation, text)
-        } else {
-            text.to_owned()
-        };
-        if !text.is_empty() {
-            self.options(&text, "command line from SMBIOS");
-            command_line::append(cmdline, &text);
-        }
-    }
-
-    fn device_trees(&mut self, addons: &[Addon<'_>]) {
-        for addon in addons.iter().filter(|addon| !addon.dtb.is_empty()) {
-            self.addon_blob(addon, addon.dtb, TAG_DEVICETREE, "device tree");
-        }
-    }
-
-    /// Archives and initrd addons, measured; the answer is the initrd in the order it is handed over.
-    fn initrds(&mut self, addons: &[Addon<'a>]) -> Vec<Piece<'a>> {
-        let local = &self.inputs.local_files;
-        let is_sysext = |name: &str| {
-            has_suffix(name, ".raw") && (self.generation < 256 || !has_suffix(name, ".confext.raw"))
-        };
-        let is_confext = |name: &str| self.generation >= 256 && has_suffix(name, ".confext.raw");
-        let is_credential = |name: &str| has_suffix(name, ".cred");
-        let pick = |files: &[(&'a str, &'a [u8])], wanted: &dyn Fn(&str) -> bool| {
-            let picked = files.iter().copied();
-            picked
-                .filter(|(name, _)| is_file_name(name) && wanted(name))
-                .collect::<Vec<_>>()
-        };
-        let global: &[(&str, &[u8])] = if self.generation >= 258 {
-            &self.inputs.global_extensions
-        } else {
-            &[]
-        };
-        let config = Register::KERNEL_CONFIG;
-        let archives = [
-            (
-                config,
-                "Credentials initrd",
-                Archive::credentials(".extra/credentials", pick(local, &is_credential)),
-            ),
-            (
-                config,
-                "Global credentials initrd",
-                Archive::credentials(
-                    ".extra/global_credentials",
-                    pick(&self.inputs.global_credentials, &is_credential),
-                ),
-            ),
-            (
-                Register::SYSEXTS,
-                "System extension initrd",
-                Archive::public(".extra/sysext", pick(local, &is_sysext)),
-            ),
-            (
-                Register::SYSEXTS,
-                "Global system extension initrd",
-                Archive::public(".extra/global_sysext", pick(global, &is_sysext)),
-            ),
-            (
-                config,
-                "Configuration extension initrd",
-                Archive::public(".extra/confext", pick(local, &is_confext)),
-            ),
-            (
-                config,
-                "Global configuration extension initrd",
-                Archive::public(".extra/global_confext", pick(global, &is_confext)),
-            ),
-        ];
-        let unused = |files: &[(&str, &[u8])], wanted: &dyn Fn(&str) -> bool| {
-            let ignored = files
-                .iter()
-                .filter(|(name, _)| !is_file_name(name) || !wanted(name));
-            ignored
-                .map(|(name, _)| (*name).to_owned())
-                .collect::<Vec<_>>()
-        };
-        let is_extension = |name: &str| is_sysext(name) || is_confext(name);
-        let mut ignored = unused(local, &|name| is_credential(name) || is_extension(name));
-        ignored.extend(unused(&self.inputs.global_credentials, &is_credential));
-        ignored.extend(unused(&self.inputs.global_extensions, &|name| {
-            self.generation >= 258 && is_extension(name)
-        }));
-        for name in ignored {
-            self.ignored(&name, "this stub picks up no such file there");
-        }
-        let mut generated = Vec::new();
-        for (register, text, archive) in archives {
-            if !archive.is_empty() {
-                let digests = initrd::digests(self.banks, |sink| archive.write(sink));
-                let event = PlannedEvent::new(register, EventType::IPL, digests, text);
-                self.events.push(event.with_text(text));
-            }
-            generated.push(Piece::Archive(archive));
-        }
-        for addon in addons.iter().rev().filter(|addon| !addon.ucode.is_empty()) {
-            self.addon_blob(addon, addon.ucode, TAG_UCODE, "microcode");
-        }
-        for addon in addons.iter().filter(|addon| !addon.initrd.is_empty()) {
-            self.addon_blob(addon, addon.initrd, TAG_INITRD, "initrd");
-        }
-        let (ucode, initrd) = self.inputs.initrd.unwrap_or_default();
-        let mut pieces: Vec<Piece<'a>> = addons
-            .iter()
-            .rev()
-            .map(|addon| Piece::Bytes(addon.ucode))
-            .collect();
-        pieces.push(Piece::Bytes(ucode));
-        if self.generation >= 258 {
-            pieces.push(Piece::Bytes(self.inputs.previous_initrd));
-        }
-        pieces.push(Piece::Bytes(initrd));
-        pieces.extend(generated);
-        pieces.extend(self.embedded_files());
-        pieces.extend(addons.iter().map(|addon| Piece::Bytes(addon.initrd)));
-        pieces
-    }
-
-    /// Sections that the stub hands over as files.
-    fn embedded_files(&self) -> Vec<Piece<'a>> {
-        const FILES: [(&str, &str, u16); 4] = [
-            (".pcrsig", "tpm2-pcr-signature.json", 252),
-            (".pcrpkey", "tpm2-pcr-public-key.pem", 252),
-            (".osrel", "os-release", 257),
-            (".profile", "profile", 257),
-        ];
-        FILES
-            .into_iter()
-            .filter(|(.., since)| self.generation >= *since)
-            .filter_map(|(section, file, _)| {
-                let content = self.profile.text(section).filter(|text| !text.is_empty())?;
-                Some(Piece::Archive(Archive::public(
-                    ".extra",
-                    [(file, content)].to_vec(),
-                )))
-            })
-            .collect()
-    }
-
     /// The kernel: its image, what its EFI stub measures, and the end of the firmware's rule.
     fn kernel(&mut self, cmdline: &str, pieces: &[Piece<'_>]) -> Result<(), Error> {
         if !self.inputs.secure_boot && self.generation <= 257 {
@@ -489,32 +276,8 @@ impl<'a> Boot<'a> {
         }
     }
 
-    /// Files that the stub loads as addons: global ones first, each folder sorted.
-    fn addons(&mut self) -> Vec<Addon<'a>> {
-        let (mut addons, others): (Vec<_>, Vec<_>) = self.inputs.addons.iter().copied().partition(|addon: &Addon<'a>| {
-            self.generation >= 254 && is_file_name(addon.file_name) && addon.has_addon_name()
-        });
-        for addon in others {
-            self.ignored(addon.file_name, "this stub loads no such addon");
-        }
-        addons.sort_by_key(|addon| (!addon.global, addon.file_name));
-        addons
-    }
-
-    fn addon_blob(&mut self, addon: &Addon<'_>, blob: &[u8], tag: u32, what: &str) {
-        let what = format!("{what} of {}", addon.file_name);
-        let event = PlannedEvent::of(
-            Register::KERNEL_CONFIG,
-            EventType::EVENT_TAG,
-            self.banks,
-            blob,
-            what,
-        );
-        self.events.push(event.with_tag(tag, addon.file_name));
-    }
-
     /// A command line in PCR 12, with its final NUL.
-    fn options(&mut self, text: &str, what: &str) {
+    pub(super) fn options(&mut self, text: &str, what: &str) {
         let data = utf16_with_nul(text);
         self.measure(Register::KERNEL_CONFIG, EventType::IPL, &data, what, &data);
     }
@@ -548,7 +311,7 @@ impl<'a> Boot<'a> {
         Ok(())
     }
 
-    fn event(
+    pub(super) fn event(
         &self,
         register: Register,
         event_type: EventType,
@@ -558,7 +321,7 @@ impl<'a> Boot<'a> {
         PlannedEvent::of(register, event_type, self.banks, measured, what)
     }
 
-    fn measure(
+    pub(super) fn measure(
         &mut self,
         register: Register,
         event_type: EventType,
@@ -570,11 +333,11 @@ impl<'a> Boot<'a> {
         self.events.push(event.with_data(data.to_vec()));
     }
 
-    fn undetermined(&mut self, register: Register, why: &'static str) {
+    pub(super) fn undetermined(&mut self, register: Register, why: &'static str) {
         self.notes.push(PlanNote::Undetermined { register, why });
     }
 
-    fn ignored(&mut self, what: &str, why: &'static str) {
+    pub(super) fn ignored(&mut self, what: &str, why: &'static str) {
         self.notes.push(PlanNote::Ignored {
             what: what.to_owned(),
             why,

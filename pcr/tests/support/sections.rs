@@ -1,5 +1,10 @@
 //! The PCR 11 vectors, and tools that may be missing.
 #![allow(dead_code, reason = "each test program uses a part of this")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
