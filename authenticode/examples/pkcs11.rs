@@ -33,7 +33,12 @@ pub(crate) struct Token {
 
 impl Token {
     /// Finds the token and the key by their labels.
-    pub(crate) fn open(module: &Path, token: &str, pin: &str, key: &str) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn open(
+        module: &Path,
+        token: &str,
+        pin: &str,
+        key: &str,
+    ) -> Result<Self, Box<dyn Error>> {
         let library = Pkcs11::new(module)?;
         library.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
         let mut slots = library.get_slots_with_token()?.into_iter();

@@ -50,6 +50,18 @@ pub(crate) struct Attribute<'a> {
     pub(crate) values: Vec<Tlv<'a>>,
 }
 
+/// The object identifier of an AlgorithmIdentifier.
+fn algorithm<'a>(identifier: &Tlv<'a>) -> Result<&'a [u8], Error> {
+    const WHAT: &str = "algorithm";
+    let mut fields = identifier.reader();
+    let id = fields.expect(der::OID, WHAT)?.value;
+    if !fields.is_empty() {
+        fields.any(WHAT)?;
+    }
+    fields.finish(WHAT)?;
+    Ok(id)
+}
+
 impl<'a> Attributes<'a> {
     fn parse(tlv: &Tlv<'a>) -> Result<Self, Error> {
         const WHAT: &str = "attributes";
@@ -109,6 +121,7 @@ impl<'a> SignerInfo<'a> {
             Some(der::SEQUENCE) => {
                 let mut names = fields.any(WHAT)?.reader();
                 let issuer = names.expect(der::SEQUENCE, "issuer")?;
+                name::check(&issuer)?;
                 let serial = names.expect(der::INTEGER, "serial number")?;
                 names.finish(WHAT)?;
                 Some((issuer.raw, serial.raw))
@@ -118,13 +131,14 @@ impl<'a> SignerInfo<'a> {
                 None
             }
         };
-        let mut algorithm = fields.expect(der::SEQUENCE, "digest algorithm")?.reader();
-        let digest_algorithm = algorithm.expect(der::OID, "digest algorithm")?.value;
+        let digest_algorithm = algorithm(&fields.expect(der::SEQUENCE, "digest algorithm")?)?;
         let signed_attributes = match fields.optional(der::context(0), WHAT)? {
             Some(attributes) => Some(Attributes::parse(&attributes)?),
             None => None,
         };
-        let signature_algorithm = fields.expect(der::SEQUENCE, "signature algorithm")?.raw;
+        let signature_algorithm = fields.expect(der::SEQUENCE, "signature algorithm")?;
+        algorithm(&signature_algorithm)?;
+        let signature_algorithm = signature_algorithm.raw;
         let signature = fields.expect(der::OCTET_STRING, "signature")?.value;
         let unsigned_attributes = match fields.optional(der::context(1), WHAT)? {
             Some(attributes) => Attributes::parse(&attributes)?.list,
@@ -190,8 +204,7 @@ impl<'a> SignedData<'a> {
         let mut digest_algorithms = Vec::new();
         let mut set = fields.expect(der::SET, "digestAlgorithms")?.reader();
         while !set.is_empty() {
-            let mut algorithm = set.expect(der::SEQUENCE, "digestAlgorithms")?.reader();
-            digest_algorithms.push(algorithm.expect(der::OID, "digestAlgorithms")?.value);
+            digest_algorithms.push(algorithm(&set.expect(der::SEQUENCE, "digestAlgorithms")?)?);
         }
         let mut encapsulated = fields.expect(der::SEQUENCE, "content")?.reader();
         let content_type = encapsulated.expect(der::OID, "content type")?.value;
