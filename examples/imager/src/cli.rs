@@ -228,6 +228,9 @@ pub struct PredictOptions {
     /// The boot has Secure Boot off
     #[arg(long)]
     pub secure_boot_off: bool,
+    /// The ISO is booted as a USB stick, not as a CD (PCR 5 has its partition table then)
+    #[arg(long)]
+    pub usb: bool,
     /// Boot loader that starts the UKI [default: the one in the ISO]
     #[arg(long, value_name = "FILE")]
     pub loader: Option<PathBuf>,

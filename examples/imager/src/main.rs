@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use imager::cli::{Cli, Command, Gen};
 use imager::progress::Progress;
-use imager::{Error, build_medium, database, generate, output};
+use imager::{Error, build_medium, database, generate, output, predict};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
@@ -50,6 +50,10 @@ fn run(command: Command, progress: &Progress) -> Result<Report, Error> {
         Command::SecurebootIso(options) => build_medium::iso(options, progress).map(made),
         Command::SecurebootMetalUki(options) => build_medium::uki(options, progress).map(made),
         Command::SecurebootMetal(options) => build_medium::disk(options, progress).map(made),
+        Command::Predict(options) => {
+            let prediction = predict::predict(&options, progress)?;
+            Ok(Report { text: predict::text(&prediction), document: json!(prediction), yes: true })
+        }
         _ => todo!(),
     }
 }
