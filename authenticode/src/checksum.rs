@@ -80,7 +80,9 @@ mod tests {
 
     #[test]
     fn equals_the_word_by_word_rule_however_the_bytes_are_cut() {
-        let bytes: Vec<u8> = (0..4099_u32).map(|i| (i * 7 + i / 13) as u8).collect();
+        let bytes: Vec<u8> = (0..4099_u32)
+            .map(|i| (i * 7 + i / 13).to_le_bytes()[0])
+            .collect();
         for cut in [0, 1, 2, 3, 4, 5, 17, 1000, 4098, 4099] {
             let (a, b) = bytes.split_at(cut);
             let mut sum = Sum::default();

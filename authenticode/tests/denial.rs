@@ -16,7 +16,7 @@ use support::forge::*;
 use support::variants::digest_of;
 
 mod support {
-    #![allow(dead_code, reason = "each test file uses a part")]
+    #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
     pub(crate) mod forge;
     pub(crate) mod variants;
 }

@@ -19,7 +19,7 @@ mod openssl;
 #[path = "../examples/pkcs11.rs"]
 mod pkcs11;
 mod support {
-    #![allow(dead_code, reason = "each test file uses a part")]
+    #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
     pub(crate) mod tools;
 }
 

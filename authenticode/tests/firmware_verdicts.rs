@@ -15,7 +15,7 @@ use support::forge::{Certificate, Key};
 use support::variants::{World, variants};
 
 mod support {
-    #![allow(dead_code, reason = "each test file uses a part")]
+    #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
     pub(crate) mod cases;
     pub(crate) mod forge;
     pub(crate) mod variants;

@@ -18,7 +18,7 @@ use proptest::prelude::*;
 use support::forge::{headers, put, with_gap, with_unsorted_sections};
 
 mod support {
-    #![allow(dead_code, reason = "each test file uses a part")]
+    #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
     pub(crate) mod forge;
 }
 

@@ -17,7 +17,7 @@ use authenticode::{
 use support::tools::{debian13, have, run, succeeds};
 
 mod support {
-    #![allow(dead_code, reason = "each test file uses a part")]
+    #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
     pub(crate) mod tools;
 }
 

@@ -16,7 +16,7 @@ use authenticode::{
 use support::forge::{self, Entry, put};
 
 mod support {
-    #![allow(dead_code, reason = "each test file uses a part")]
+    #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
     pub(crate) mod forge;
 }
 
@@ -70,7 +70,7 @@ fn any_list_of_certificates_may_allow_and_is_named() {
             (authority.variable, authority.variable.to_string().as_str()),
             (variable, shown)
         );
-        assert_eq!(verdict.measured(), [authority.clone()]);
+        assert_eq!(verdict.measured(), std::slice::from_ref(authority));
         let owner = if variable == Variable::Shim { 0 } else { 16 };
         assert_eq!(
             authority.signature_data.len(),

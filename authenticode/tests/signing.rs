@@ -18,7 +18,7 @@ use authenticode::{
 use support::forge::{self, Key};
 
 mod support {
-    #![allow(dead_code, reason = "each test file uses a part")]
+    #![allow(dead_code, unused_imports, reason = "each test file uses a part")]
     pub(crate) mod forge;
 }
 
