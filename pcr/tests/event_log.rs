@@ -1,6 +1,10 @@
 //! Event logs, judged by recorded boots: their TPM values and a foreign reading of their events.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end with a message")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may end with a message"
+)]
 
 mod support;
 

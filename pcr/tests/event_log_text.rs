@@ -1,6 +1,10 @@
 //! Event logs as text, and the difference of two logs.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end with a message")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may end with a message"
+)]
 
 mod support;
 
