@@ -130,3 +130,284 @@ fn the_recorded_boot_of_profile_1_with_arguments_is_predicted() {
         .build();
     assert_recorded("t2", &plan.unwrap());
 }
+
+fn small(dialect: Dialect) -> Pcr11 {
+    let mut boot = Pcr11::new(dialect, &[Bank::Sha256]);
+    boot.observe(".linux", b"kernel");
+    boot.observe(".cmdline", b" own\n");
+    boot
+}
+
+/// What is measured into a register, in order.
+fn texts(plan: &BootPlan, register: Register) -> Vec<String> {
+    let events = plan.events().iter();
+    events
+        .filter(|event| event.register() == register)
+        .map(|event| event.what().to_string())
+        .collect()
+}
+
+/// The register after these UTF-16 texts with NUL.
+fn of_texts(texts: &[&str]) -> Digest {
+    texts
+        .iter()
+        .fold(Digest::zero(Bank::Sha256), |value, text| {
+            let bytes: Vec<u8> = text
+                .encode_utf16()
+                .chain([0])
+                .flat_map(u16::to_le_bytes)
+                .collect();
+            value.extended(&Bank::Sha256.hash(&bytes))
+        })
+}
+
+fn config(plan: &BootPlan) -> Digest {
+    plan.register(Register::KERNEL_CONFIG, Bank::Sha256)
+        .unwrap()
+}
+
+#[test]
+fn loader_252_measures_the_ukis_own_command_line() {
+    let boot = small(Dialect::Systemd252);
+    let plan = |loader: &str, secure_boot| {
+        let builder = BootPlan::builder(&boot).loader(Loader::from_version(loader));
+        builder.secure_boot(secure_boot).build().unwrap()
+    };
+    assert_eq!(
+        config(&plan("systemd-boot 252.39", true)),
+        of_texts(&[" own"])
+    );
+    // Without Secure Boot the stub takes what the loader passes, and measures it again.
+    assert_eq!(
+        config(&plan("systemd-boot 252.39", false)),
+        of_texts(&[" own", " own"])
+    );
+    assert_eq!(config(&plan("systemd-boot 257.13", true)), of_texts(&[]));
+}
+
+#[test]
+fn loader_257_names_the_profile() {
+    let mut boot = small(Dialect::Systemd257);
+    boot.observe((Some(0), ".profile"), b"ID=main");
+    boot.observe((Some(1), ".profile"), b"ID=other");
+    let builder = BootPlan::builder(&boot).profile(1);
+    let loader = Loader::from_version("systemd-boot 257.13-1~deb13u1");
+    let started = builder.clone().loader(loader).build().unwrap();
+    assert_eq!(config(&started), of_texts(&["@1", "1"]));
+    let edited = builder
+        .loader(loader)
+        .secure_boot(false)
+        .passed_options("x y")
+        .build()
+        .unwrap();
+    assert_eq!(config(&edited), of_texts(&["@1 x y", "1", "x y"]));
+}
+
+#[test]
+fn secure_boot_locks_the_command_line_of_a_uki_that_has_one() {
+    let boot = small(Dialect::Systemd257);
+    let locked = BootPlan::builder(&boot)
+        .passed_options("evil")
+        .build()
+        .unwrap();
+    assert_eq!(config(&locked), of_texts(&[]));
+    assert!(locked.notes().contains(&PlanNote::Ignored {
+        what: "the passed command line".into(),
+        why: "Secure Boot is on and the UKI has its own",
+    }));
+    let mut without = Pcr11::new(Dialect::Systemd257, &[Bank::Sha256]);
+    without.observe(".linux", b"kernel");
+    let open = BootPlan::builder(&without)
+        .passed_options("evil")
+        .build()
+        .unwrap();
+    assert_eq!(config(&open), of_texts(&["evil"]));
+    let guest = BootPlan::builder(&without)
+        .confidential(true)
+        .passed_options("evil")
+        .build()
+        .unwrap();
+    assert_eq!(config(&guest), of_texts(&[]));
+}
+
+#[test]
+fn generations_take_different_things_from_addons() {
+    let addons = |dialect| {
+        let boot = small(dialect);
+        let plan = BootPlan::builder(&boot)
+            .addon(Addon::local("b.addon.efi").cmdline(b"local").dtb(b"tree"))
+            .addon(Addon::global("a.addon.efi").cmdline(b"global").ucode(b"u"))
+            .local_file("c.cred", b"secret")
+            .local_file("d.confext.raw", b"x")
+            .build();
+        let plan = plan.unwrap();
+        (
+            texts(&plan, Register::KERNEL_CONFIG),
+            texts(&plan, Register::SYSEXTS),
+        )
+    };
+    let line = "command line of addons";
+    let (credentials, confext, sysext) = (
+        "Credentials initrd",
+        "Configuration extension initrd",
+        "System extension initrd",
+    );
+    let tree = "device tree of b.addon.efi";
+    assert_eq!(
+        addons(Dialect::Systemd252),
+        (vec![credentials.into()], vec![sysext.into()])
+    );
+    assert_eq!(
+        addons(Dialect::Systemd254),
+        (
+            [line, line, credentials].map(String::from).to_vec(),
+            vec![sysext.into()]
+        )
+    );
+    assert_eq!(
+        addons(Dialect::Systemd255),
+        (
+            [line, credentials, tree].map(String::from).to_vec(),
+            vec![sysext.into()]
+        )
+    );
+    assert_eq!(
+        addons(Dialect::Systemd256).0,
+        [line, credentials, confext, tree].map(String::from)
+    );
+    assert_eq!(
+        addons(Dialect::Systemd257).0,
+        [line, tree, credentials, confext, "microcode of a.addon.efi"].map(String::from)
+    );
+}
+
+#[test]
+fn global_extensions_come_with_258() {
+    for (dialect, expected) in [
+        (Dialect::Systemd257, vec![]),
+        (
+            Dialect::Systemd258,
+            vec!["Global system extension initrd".to_string()],
+        ),
+    ] {
+        let boot = small(dialect);
+        let plan = BootPlan::builder(&boot)
+            .global_extension("x.raw", b"x")
+            .build()
+            .unwrap();
+        assert_eq!(texts(&plan, Register::SYSEXTS), expected);
+    }
+}
+
+#[test]
+fn the_inner_kernel_is_measured_without_secure_boot_up_to_257() {
+    let image = [Bank::Sha256.hash(b"image")];
+    for (dialect, secure_boot, expected) in [
+        (Dialect::Systemd252, false, true),
+        (Dialect::Systemd257, false, true),
+        (Dialect::Systemd257, true, false),
+        (Dialect::Systemd258, false, false),
+    ] {
+        let boot = small(dialect);
+        let plan = BootPlan::builder(&boot)
+            .secure_boot(secure_boot)
+            .uki_image(&image)
+            .kernel_image(&image);
+        let events = texts(&plan.build().unwrap(), Register::BOOT_LOADER_CODE);
+        assert_eq!(
+            events.contains(&"kernel image".into()),
+            expected,
+            "{dialect}"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_known_is_said() {
+    let boot = small(Dialect::Unknown);
+    let plan = BootPlan::builder(&boot)
+        .local_file("readme.txt", b"")
+        .build()
+        .unwrap();
+    let notes: Vec<String> = plan.notes().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "the stub is unknown, predictions follow systemd-stub 258 to 262 and may differ",
+            "PCR 5 is not predicted: the disk's partition table is not given",
+            "PCR 4 is not predicted: the UKI's digests are not given",
+            "readme.txt has no effect: this stub picks up no such file there",
+            "PCR 9: the stub is taken to add no console= of its own to the command line",
+        ]
+    );
+    assert_eq!(
+        plan.register(Register::BOOT_LOADER_CODE, Bank::Sha256),
+        None
+    );
+    let short = [Bank::Sha1.hash(b"image")];
+    let missing = BootPlan::builder(&boot).uki_image(&short).build();
+    assert_eq!(
+        missing.unwrap_err().to_string(),
+        "no sha256 digest was given for the UKI image"
+    );
+}
+
+#[test]
+fn the_os_separator_closes_every_register_but_11() {
+    let boot = small(Dialect::Systemd258);
+    let plan = BootPlan::builder(&boot)
+        .os_separator(true)
+        .phase(PhasePath::initrd())
+        .build()
+        .unwrap();
+    let separator = Bank::Sha256.hash(b"os-separator");
+    assert_eq!(
+        config(&plan),
+        Digest::zero(Bank::Sha256).extended(&separator)
+    );
+    assert_eq!(
+        plan.register_at_stub(Register::KERNEL_CONFIG, Bank::Sha256),
+        Some(Digest::zero(Bank::Sha256))
+    );
+    let words = texts(&plan, Register::KERNEL_BOOT);
+    assert_eq!(words.last().map(String::as_str), Some("word enter-initrd"));
+}
+
+#[test]
+fn the_json_has_the_shape_of_predict() {
+    let boot = small(Dialect::Systemd257);
+    let plan = BootPlan::builder(&boot)
+        .phase(PhasePath::initrd())
+        .build()
+        .unwrap();
+    let json: serde_json::Value = serde_json::from_str(&plan.to_json()).unwrap();
+    let value = plan
+        .register(Register::KERNEL_BOOT, Bank::Sha256)
+        .unwrap()
+        .to_string();
+    assert_eq!(json["pcrs"]["11"]["enter-initrd"]["sha256"], value);
+    assert!(json["pcrs"]["11"][""]["sha256"].is_string());
+    assert_eq!(json["events"][0]["type"], "EV_EFI_ACTION");
+    assert_eq!(plan.to_json(), plan.to_json());
+}
+
+#[test]
+fn the_partition_table_event_has_the_used_entries_only() {
+    let mut disk = vec![0; 34 * 512];
+    disk[512..520].copy_from_slice(b"EFI PART");
+    disk[512 + 72] = 2;
+    disk[512 + 80] = 128;
+    disk[512 + 84] = 128;
+    disk[1024 + 128] = 7;
+    let data = gpt_event_data(&disk, 512).unwrap();
+    assert_eq!(data.len(), 92 + 8 + 128);
+    assert_eq!(data[92..100], 1_u64.to_le_bytes());
+    for (at, value) in [(80, 255), (84, 1), (72, 255), (79, 255)] {
+        let mut wrong = disk.clone();
+        wrong[512 + at] = value;
+        assert_eq!(gpt_event_data(&wrong, 512), None, "{at}");
+    }
+    for len in [0, 512, 603, 1024, 17000] {
+        assert_eq!(gpt_event_data(&disk[..len], 512), None, "{len}");
+    }
+}

@@ -76,15 +76,24 @@ impl<'a> Addon<'a> {
         super::has_suffix(self.file_name, ".addon.efi")
     }
 
+    /// Only what the stub of this generation takes from addons.
+    pub(super) const fn for_generation(mut self, generation: u16) -> Self {
+        if generation < 255 {
+            self.dtb = &[];
+        }
+        if generation < 257 {
+            self.initrd = &[];
+            self.ucode = &[];
+        }
+        self
+    }
+
     /// Whether the stub of this generation uses the addon; `Err` says why not.
     pub(super) fn check(&self, generation: u16, uname: Option<&[u8]>) -> Result<(), &'static str> {
-        let useful = match generation {
-            ..=254 => !self.cmdline.is_empty(),
-            255 | 256 => !self.cmdline.is_empty() || !self.dtb.is_empty(),
-            _ => [self.cmdline, self.dtb, self.initrd, self.ucode]
-                .iter()
-                .any(|content| !content.is_empty()),
-        };
+        let usable = self.for_generation(generation);
+        let useful = [usable.cmdline, usable.dtb, usable.initrd, usable.ucode]
+            .iter()
+            .any(|content| !content.is_empty());
         if !useful {
             return Err("it has no section that this stub takes from addons");
         }

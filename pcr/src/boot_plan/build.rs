@@ -184,6 +184,10 @@ impl<'a> Boot<'a> {
                 .unwrap_or_default();
             self.ignored(addon.file_name, why);
         }
+        let used: Vec<_> = used
+            .into_iter()
+            .map(|addon| addon.for_generation(self.generation))
+            .collect();
         if self.inputs.profile > 0 {
             let number = format!("{}", self.inputs.profile);
             let event = self
