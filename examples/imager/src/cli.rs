@@ -47,9 +47,6 @@ pub enum Command {
     /// Build a disk image with an EFI system partition
     #[command(after_help = "Example: imager secureboot-metal --kernel vmlinuz --initramfs initramfs.xz --cmdline 'console=ttyS0' --format zst")]
     SecurebootMetal(DiskOptions),
-    /// Build the installer archive: a container image with the signed UKI and boot loader in its last layer
-    #[command(after_help = "Example: imager secureboot-installer --kernel vmlinuz --initramfs initramfs.xz --base-installer base-oci/ --reference example/installer:v1")]
-    SecurebootInstaller(InstallerOptions),
     /// Predict the registers that booting a UKI or ISO gives
     #[command(after_help = "Example: imager predict _out/metal-amd64-secureboot.iso --bank sha256 --phases enter-initrd
          imager predict --event-log binary_bios_measurements")]
@@ -164,23 +161,8 @@ pub struct DiskOptions {
     pub format: Option<String>,
 }
 
-/// `imager secureboot-installer`.
-#[derive(Debug, Clone, Args)]
-#[non_exhaustive]
-pub struct InstallerOptions {
-    /// What the image is made of
-    #[command(flatten)]
-    pub build: BuildOptions,
-    /// The base installer: an OCI layout folder or a docker archive; without it the image has only the artifacts
-    #[arg(long, value_name = "PATH")]
-    pub base_installer: Option<PathBuf>,
-    /// The reference that the archive carries
-    #[arg(long, value_name = "REFERENCE")]
-    pub reference: Option<String>,
-}
-
 /// Where the Secure Boot variables come from.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[non_exhaustive]
 pub struct VariableOptions {
     /// Folder with the .auth files of `imager gen database`
@@ -201,7 +183,7 @@ pub struct VariableOptions {
 }
 
 /// `imager predict`.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 #[non_exhaustive]
 pub struct PredictOptions {
     /// A UKI or ISO
@@ -251,9 +233,6 @@ pub struct PredictOptions {
 pub struct InspectOptions {
     /// The file; its kind is found by its content
     pub file: PathBuf,
-    /// Certificates against which signatures of .auth files are checked
-    #[arg(long, value_name = "FILE")]
-    pub trust: Vec<PathBuf>,
 }
 
 /// `imager verify`.

@@ -176,6 +176,15 @@ impl Contents {
         authenticode::Image::read_with(&mut part, &options).map_err(|error| Error::input("UKI", &self.path, error))
     }
 
+    /// The UKI, or whatever EFI image the file is, hashed with these options; what is wrong with it is for the caller.
+    pub(crate) fn read_image(
+        &self,
+        options: &authenticode::ImageOptions,
+    ) -> Result<Result<authenticode::Image, authenticode::Error>, Error> {
+        let mut part = self.uki.again().map_err(|source| Error::io("read", &self.path, source))?;
+        Ok(authenticode::Image::read_with(&mut part, options))
+    }
+
     /// The loader likewise.
     ///
     /// # Errors

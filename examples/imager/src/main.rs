@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use imager::cli::{Cli, Command, Gen};
 use imager::progress::Progress;
-use imager::{Error, build_medium, database, generate, output, predict};
+use imager::{Error, build_medium, database, edit, explain, generate, inspect, output, predict, sign, verify};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
@@ -54,7 +54,27 @@ fn run(command: Command, progress: &Progress) -> Result<Report, Error> {
             let prediction = predict::predict(&options, progress)?;
             Ok(Report { text: predict::text(&prediction), document: json!(prediction), yes: true })
         }
-        _ => todo!(),
+        Command::Sign(options) => {
+            let document = sign::sign(&options)?;
+            Ok(Report { text: String::new(), document, yes: true })
+        }
+        Command::Verify(options) => {
+            let judgement = verify::verify(&options)?;
+            Ok(Report { text: judgement.text, document: judgement.document, yes: judgement.allowed })
+        }
+        Command::Inspect(options) => {
+            let document = inspect::inspect(&options)?;
+            Ok(Report { text: format!("{document:#}\n"), document, yes: true })
+        }
+        Command::Explain(options) => {
+            let explanation = explain::explain(&options)?;
+            let text = explanation.lines.iter().map(|line| format!("{line}\n")).collect();
+            Ok(Report { text, document: explanation.document(), yes: explanation.as_predicted })
+        }
+        Command::Edit(options) => {
+            let document = edit::edit(&options, progress)?;
+            Ok(Report { text: String::new(), document, yes: true })
+        }
     }
 }
 

@@ -1,0 +1,217 @@
+//! `imager inspect`: what is in a file, whatever it is.
+
+use std::path::Path;
+
+use efivars::{SignatureDatabase, VariableFile, VariableStore};
+use pcr::{EventLog, SignatureDocument};
+use serde_json::{Value, json};
+
+use crate::assets::read;
+use crate::cli::InspectOptions;
+use crate::contents::Contents;
+use crate::{Error, medium};
+
+/// Describes a file.
+///
+/// # Errors
+/// [`Error::Input`] when it is of no kind that is known here.
+pub fn inspect(options: &InspectOptions) -> Result<Value, Error> {
+    let path = &options.file;
+    let mut start = vec![0; 40 << 10];
+    let len = {
+        use std::io::Read;
+        let mut file = std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
+        let mut filled = 0;
+        while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest).map_err(|source| Error::io("read", path, source))? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        start.truncate(filled);
+        filled
+    };
+    if len == 0 {
+        return Err(Error::input("file", path, "it is empty"));
+    }
+    let at = |offset: usize, magic: &[u8]| start.get(offset..).is_some_and(|rest| rest.starts_with(magic));
+    let is_medium = at(0x8001, b"CD001") || at(512, b"EFI PART") || at(4096, b"EFI PART");
+    if at(0, b"MZ") || is_medium {
+        return image(path, is_medium);
+    }
+    let bytes = read(path)?;
+    if at(40, b"_FVH") {
+        return store(path, &bytes);
+    }
+    if at(0, b"{") {
+        return document(path, &bytes);
+    }
+    if let Ok(log) = EventLog::parse(&bytes)
+        && !log.events().is_empty()
+        && log.format_is_plausible()
+    {
+        return Ok(event_log(&log));
+    }
+    variable(path, &bytes)
+}
+
+trait Plausible {
+    fn format_is_plausible(&self) -> bool;
+}
+
+impl Plausible for EventLog {
+    /// A log without Spec ID is hard to tell from other bytes: then all its registers must exist.
+    fn format_is_plausible(&self) -> bool {
+        self.spec_id().is_some() || self.events().iter().all(|event| event.register().is_some())
+    }
+}
+
+fn image(path: &Path, is_medium: bool) -> Result<Value, Error> {
+    let contents = Contents::open(path)?;
+    let hashing = authenticode::ImageOptions::new().hashes(&[authenticode::HashAlgorithm::Sha256]);
+    let signed = contents.read_image(&hashing)?.map_err(|error| Error::input("EFI image", path, error))?;
+    let report = authenticode::Verifier::new().verify(&signed);
+    let signatures: Vec<Value> = report
+        .signatures()
+        .iter()
+        .map(|signature| {
+            json!({
+                "signer": signature.signer().map(authenticode::Certificate::subject),
+                "hash": signature.hash().map(|hash| hash.to_string()), "status": signature.status().name(),
+            })
+        })
+        .collect();
+    let mut document = json!({
+        "kind": if is_medium { "medium" } else { "EFI image" },
+        "signatures": signatures,
+        "digest": signed.digest_as_loaded(authenticode::HashAlgorithm::Sha256).map(|digest| digest.to_string()).ok(),
+        "findings": signed.findings(None).iter().map(ToString::to_string).collect::<Vec<_>>(),
+    });
+    if is_medium {
+        document["loader"] = json!(contents.loader.as_deref().and_then(medium::loader_version_text));
+        document["loader_conf"] = json!(contents.loader_conf.as_ref().map(|text| String::from_utf8_lossy(text)));
+        document["enrolment"] = json!(contents.enrolment.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    }
+    if let Ok(uki) = contents.uki() {
+        let text = |name: &uki::SectionName| {
+            uki.base().section(name).and_then(|section| uki.text(section).ok())
+        };
+        let sections: Vec<Value> = uki
+            .sections()
+            .iter()
+            .map(|section| {
+                json!({ "name": section.name().as_str(), "size": section.virtual_len(), "offset": section.raw_offset() })
+            })
+            .collect();
+        let kernel = uki.base().section(&uki::SectionName::LINUX).and_then(|section| uki.kernel(section).ok());
+        let findings = uki::lint(&uki).map_err(|error| Error::input("UKI", path, error))?;
+        document["uki"] = json!({
+            "stub": format!("{} {}", uki.stub().name(), uki.stub().version()).trim(),
+            "kernel": kernel.as_ref().and_then(|kernel| kernel.version().map(str::to_owned)),
+            "cmdline": text(&uki::SectionName::CMDLINE),
+            "os_release": text(&uki::SectionName::OSREL),
+            "uname": text(&uki::SectionName::UNAME),
+            "profiles": uki.profiles().len(),
+            "sections": sections,
+            "findings": findings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        });
+        if is_medium {
+            document["kind"] = json!("medium with UKI");
+        } else {
+            document["kind"] = json!("UKI");
+        }
+    }
+    Ok(document)
+}
+
+fn document(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
+    if let Ok(token) = tpm_seal::Token::parse(bytes) {
+        let kind = match token {
+            tpm_seal::Token::Talos(_) => "talos-tpm2 token",
+            tpm_seal::Token::Systemd(_) => "systemd-tpm2 token",
+            _ => "trustedboot-tpm2 token",
+        };
+        return Ok(json!({ "kind": kind, "keyslots": token.slots(), "pin": token.needs_pin() }));
+    }
+    let signatures = SignatureDocument::parse(bytes).map_err(|error| Error::input("JSON document", path, error))?;
+    let entries: Vec<Value> = signatures
+        .entries()
+        .filter_map(|entry| entry.read().ok())
+        .map(|entry| {
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            json!({ "key": entry.fingerprint, "policy": hex(&entry.policy) })
+        })
+        .collect();
+    Ok(json!({ "kind": "signed PCR policies (.pcrsig)", "entries": entries }))
+}
+
+fn event_log(log: &EventLog) -> Value {
+    let replay = log.replay();
+    let mut pcrs = serde_json::Map::new();
+    for (register, value) in replay.extended() {
+        pcrs.entry(register.to_string()).or_insert_with(|| json!({}))[value.bank().name()] = value.to_string().into();
+    }
+    let parsed: Value = serde_json::from_str(&log.to_json()).unwrap_or_default();
+    json!({
+        "kind": "TCG event log", "pcrs": pcrs, "events": parsed["events"],
+        "findings": log.check().iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn lists(database: &SignatureDatabase) -> Vec<Value> {
+    database
+        .entries()
+        .map(|entry| {
+            let data: String = entry.data.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
+            match entry.certificate() {
+                Some(certificate) => {
+                    let sha256: String = certificate.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
+                    json!({
+                        "type": entry.kind.to_string(), "owner": entry.owner.to_string(),
+                        "subject": certificate.subject(), "sha256": sha256,
+                    })
+                }
+                None => json!({ "type": entry.kind.to_string(), "owner": entry.owner.to_string(), "data": data }),
+            }
+        })
+        .collect()
+}
+
+fn store(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
+    let store = VariableStore::parse(bytes).map_err(|error| Error::input("variable store", path, error))?;
+    let variables: Vec<Value> = store
+        .variables()
+        .map(|variable| {
+            let keys = SignatureDatabase::parse(&variable.data).ok().filter(|database| !database.is_empty());
+            json!({
+                "name": variable.name.to_string(), "attributes": variable.attributes.bits(),
+                "length": variable.data.len(), "keys": keys.as_ref().map(lists),
+            })
+        })
+        .collect();
+    Ok(json!({ "kind": "firmware variable store", "variables": variables }))
+}
+
+fn variable(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    let file = VariableFile::detect(bytes, name).map_err(|error| Error::input("file", path, error))?;
+    Ok(match file {
+        VariableFile::Update { update, .. } => {
+            let explanation = update.explain();
+            json!({
+                "kind": "authenticated variable", "time": update.time().to_string(), "signed": update.is_signed(),
+                "signed_for": explanation.signed_for.as_ref().map(ToString::to_string),
+                "signers": explanation.signers.iter().map(efivars::Certificate::subject).collect::<Vec<_>>(),
+                "problem": explanation.error.as_ref().map(ToString::to_string),
+                "entries": update.database().map(|database| lists(&database)).unwrap_or_default(),
+            })
+        }
+        VariableFile::Lists(database) => json!({ "kind": "signature lists", "entries": lists(&database) }),
+        VariableFile::Efivarfs { name, attributes, value } => json!({
+            "kind": "efivarfs file", "name": name.map(|name| name.to_string()), "attributes": attributes.bits(),
+            "length": value.len(),
+            "entries": SignatureDatabase::parse_lenient(value).map(|database| lists(&database)).unwrap_or_default(),
+        }),
+        _ => return Err(Error::input("file", path, "of a kind that is not known here")),
+    })
+}
