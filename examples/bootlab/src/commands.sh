@@ -16,7 +16,7 @@ registers() {
     for file in /sys/class/tpm/tpm0/pcr-*; do
         [ -d "$file" ] || continue
         bank=${file##*/pcr-}
-        for pcr in ${*:-4 7 11 12}; do
+        for pcr in ${*:-4 5 7 9 11 12 13}; do
             echo "$bank $pcr $(cat "$file/$pcr")"
         done
     done >"/out/registers/$moment"

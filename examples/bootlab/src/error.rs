@@ -72,6 +72,16 @@ pub enum Error {
     /// The software TPM or its connection failed.
     #[error("software TPM: {0}")]
     Tpm(#[source] io::Error),
+    /// A boot of the story did not do what it must.
+    #[error("boot \"{name}\": {problem}; the last it wrote:\n{tail}")]
+    Boot {
+        /// Name of the boot.
+        name: &'static str,
+        /// What is wrong.
+        problem: String,
+        /// The end of the serial output.
+        tail: String,
+    },
     /// A boot ended in another way than expected.
     #[error("boot ended with {found}, expected {expected}; the last it wrote:\n{tail}")]
     Unexpected {

@@ -1,5 +1,6 @@
 //! `bootlab`: boots images and says what the TPM measured.
 
+mod command_demo;
 mod command_run;
 
 use std::process::ExitCode;
@@ -16,11 +17,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(command_demo::Demo),
+    Matrix(command_demo::Matrix),
     Run(command_run::Run),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Demo(demo) => demo.run(),
+        Command::Matrix(matrix) => matrix.run(),
         Command::Run(run) => run.run(),
     };
     match result {

@@ -99,16 +99,21 @@ impl Report {
         if self.ending == *expected {
             return Ok(self);
         }
+        let (found, expected) = (self.ending.to_string(), expected.to_string());
+        Err(Error::Unexpected {
+            found,
+            expected,
+            tail: self.serial_tail(),
+        })
+    }
+
+    /// The last lines of the serial output.
+    pub(crate) fn serial_tail(&self) -> String {
         let lines: Vec<&str> = self.serial.lines().collect();
-        let tail = lines
+        lines
             .get(lines.len().saturating_sub(40)..)
             .unwrap_or_default()
-            .join("\n");
-        Err(Error::Unexpected {
-            found: self.ending.to_string(),
-            expected: expected.to_string(),
-            tail,
-        })
+            .join("\n")
     }
 
     /// Everything that firmware, loader and guest wrote to the serial port, without escape sequences.
