@@ -29,6 +29,8 @@ pub(crate) struct SignerInfo<'a> {
     pub(crate) version: Option<u32>,
     /// Issuer (DER) and serial number (DER), unless the signer is named by key identifier.
     pub(crate) issuer_and_serial: Option<(&'a [u8], &'a [u8])>,
+    /// The issuer in a form that is the same for equal names.
+    canonical_issuer: Vec<u8>,
     pub(crate) digest_algorithm: &'a [u8],
     pub(crate) signed_attributes: Option<Attributes<'a>>,
     /// The whole AlgorithmIdentifier.
@@ -145,9 +147,12 @@ impl<'a> SignerInfo<'a> {
             None => Vec::new(),
         };
         fields.finish(WHAT)?;
+        let canonical_issuer =
+            issuer_and_serial.map_or(Vec::new(), |(issuer, _)| name::canonical(issuer));
         Ok(Self {
             version,
             issuer_and_serial,
+            canonical_issuer,
             digest_algorithm,
             signed_attributes,
             signature_algorithm,
@@ -161,7 +166,7 @@ impl<'a> SignerInfo<'a> {
         self.issuer_and_serial.is_some_and(|(issuer, serial)| {
             certificate.serial_der() == serial
                 && (certificate.issuer_der() == issuer
-                    || certificate.canonical_issuer() == name::canonical(issuer))
+                    || certificate.canonical_issuer() == self.canonical_issuer)
         })
     }
 

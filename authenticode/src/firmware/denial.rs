@@ -4,7 +4,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::{Authority, Databases, Variable};
+use super::{Authority, DatabaseEntry, Databases, Variable};
 use crate::certificate::Certificate;
 use crate::chain::{Budget, ChainProblem};
 use crate::hash::HashAlgorithm;
@@ -59,11 +59,16 @@ impl Databases {
             return None;
         }
         let mut budget = Budget::default();
+        let anchors: Vec<_> = self
+            .db
+            .certificates()
+            .filter_map(|(_, anchor)| Some((anchor, self.dbx.find_certificate_hash(anchor)?.0)))
+            .collect();
         for (signature, entry) in image.entries().iter().enumerate() {
             let Some(data) = entry.pkcs7_data() else {
                 continue;
             };
-            match self.forbids(data, &mut budget) {
+            match self.forbids(data, &anchors, &mut budget) {
                 Ok(None) => {}
                 Ok(Some(entry)) => return Some(Denial::Signer { signature, entry }),
                 Err(_) => return Some(Denial::TooComplex),
@@ -72,9 +77,14 @@ impl Databases {
         None
     }
 
-    fn forbids(&self, data: &[u8], budget: &mut Budget) -> Result<Option<Authority>, ChainProblem> {
+    fn forbids(
+        &self,
+        data: &[u8],
+        anchors: &[(&Certificate, &DatabaseEntry)],
+        budget: &mut Budget,
+    ) -> Result<Option<Authority>, ChainProblem> {
         let (certificates, starts) = read(data, budget)?;
-        if let Some(found) = self.named(data) {
+        if let Some(found) = self.named(data, budget)? {
             return Ok(Some(found));
         }
         let mut by_subject: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
@@ -94,7 +104,7 @@ impl Databases {
                 Some(seen) if !*seen => *seen = true,
                 _ => continue,
             }
-            if let Some(found) = self.forbids_certificate(certificate, budget)? {
+            if let Some(found) = self.forbids_certificate(certificate, anchors, budget)? {
                 return Ok(Some(found));
             }
             for issuer in by_subject
@@ -118,6 +128,7 @@ impl Databases {
     fn forbids_certificate(
         &self,
         certificate: &Certificate,
+        anchors: &[(&Certificate, &DatabaseEntry)],
         budget: &mut Budget,
     ) -> Result<Option<Authority>, ChainProblem> {
         if let Some((entry, _)) = self.dbx.find_certificate_hash(certificate) {
@@ -133,24 +144,27 @@ impl Databases {
             }
         }
         // An anchor in db whose hash is forbidden need not be embedded.
-        for (_, anchor) in self.db.certificates() {
-            if let Some((entry, _)) = self.dbx.find_certificate_hash(anchor)
-                && may_have_issued(anchor, certificate, budget)?
-            {
-                return Ok(Some((Variable::Dbx, entry).into()));
+        for (anchor, entry) in anchors {
+            budget.candidates(1)?;
+            if may_have_issued(anchor, certificate, budget)? {
+                return Ok(Some((Variable::Dbx, *entry).into()));
             }
         }
         Ok(None)
     }
 
     /// A forbidden signer that is named without being embedded, or in a signature that cannot be read.
-    fn named(&self, data: &[u8]) -> Option<Authority> {
-        let signed = SignedData::parse(data).ok()?;
-        let denied = self
-            .dbx
-            .certificates()
-            .find(|(_, denied)| signed.signers.iter().any(|signer| signer.names(denied)));
-        denied.map(|(entry, _)| (Variable::Dbx, entry).into())
+    fn named(&self, data: &[u8], budget: &mut Budget) -> Result<Option<Authority>, ChainProblem> {
+        let Ok(signed) = SignedData::parse(data) else {
+            return Ok(None);
+        };
+        for (entry, denied) in self.dbx.certificates() {
+            budget.candidates(signed.signers.len())?;
+            if signed.signers.iter().any(|signer| signer.names(denied)) {
+                return Ok(Some((Variable::Dbx, entry).into()));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -164,6 +178,8 @@ fn read(data: &[u8], budget: &mut Budget) -> Result<(Vec<Certificate>, Vec<usize
         Some(certificates) => certificates,
         None => scan(data, budget)?,
     };
+    let signers = signed.as_ref().map_or(0, |signed| signed.signers.len());
+    budget.candidates(signers.saturating_mul(certificates.len()))?;
     let named: Vec<usize> = signed.map_or(Vec::new(), |signed| {
         (0..certificates.len())
             .filter(|index| {

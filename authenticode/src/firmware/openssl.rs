@@ -10,6 +10,9 @@ use crate::hash::Digest;
 use crate::oid;
 use crate::signed_data::{SignedData, SignerInfo};
 
+/// SignerInfos that are looked at; firmware has no limit, and one is usual.
+const MAX_SIGNERS: usize = 64;
+
 /// A signature as firmware sees it.
 pub(super) struct Blob<'a> {
     signed: SignedData<'a>,
@@ -25,6 +28,9 @@ impl<'a> Blob<'a> {
     pub(super) fn parse(data: &'a [u8]) -> Option<Self> {
         let signed = SignedData::parse(data).ok()?;
         let certificates = signed.parse_certificates().ok()?;
+        if signed.signers.len() > MAX_SIGNERS {
+            return None;
+        }
         let mut signers = Vec::new();
         for signer in &signed.signers {
             signers.push(
