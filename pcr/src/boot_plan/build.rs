@@ -1,6 +1,6 @@
 //! Puts the measurements of a boot in order.
 
-use alloc::borrow::ToOwned as _;
+use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;

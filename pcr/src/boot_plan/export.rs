@@ -1,7 +1,7 @@
 //! Plans for other programs: JSON, and components of systemd-pcrlock.
 
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString as _};
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::Serialize;

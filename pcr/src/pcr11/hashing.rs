@@ -9,8 +9,11 @@ fn one_after_the_other(hashers: &mut [Hasher], bytes: &[u8]) {
     }
 }
 
+/// Hashes `bytes` with every hasher.
 #[cfg(not(feature = "std"))]
-pub(super) use one_after_the_other as update;
+pub(super) fn update(hashers: &mut [Hasher], bytes: &[u8]) {
+    one_after_the_other(hashers, bytes);
+}
 
 #[cfg(feature = "std")]
 pub(super) use parallel::update;
