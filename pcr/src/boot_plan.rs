@@ -45,8 +45,9 @@ use crate::phase::PhasePath;
 ///     .local_file("a.cred", b"secret")
 ///     .phase(PhasePath::initrd())
 ///     .build()?;
-/// let text: Vec<&str> = plan.events().iter().map(|event| event.what()).collect();
-/// assert_eq!(text[..3], ["name of .linux", "content of .linux", "passed command line"]);
+/// let config = plan.events().iter().filter(|event| event.register() == Register::KERNEL_CONFIG);
+/// let what: Vec<&str> = config.map(|event| event.what()).collect();
+/// assert_eq!(what, ["passed command line", "Credentials initrd"]);
 /// assert!(plan.register(Register::KERNEL_CONFIG, Bank::Sha256).is_some());
 /// assert!(plan.register(Register::BOOT_LOADER_CODE, Bank::Sha256).is_none()); // no image digests
 /// # Ok::<(), pcr::Error>(())
