@@ -341,23 +341,33 @@ fn what_all_firmware_refuses_is_not_written() {
 }
 
 #[test]
-fn pkcs1_and_pkcs8_keys_are_the_same_key() {
-    let pkcs1 = "-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n";
-    assert!(matches!(
-        efivars::RsaSigner::from_pem(pkcs1),
-        Err(Error::PrivateKey | Error::Pem { .. })
-    ));
-    assert!(matches!(
-        efivars::RsaSigner::from_pem(&text("keys/ec.key")),
-        Err(Error::PrivateKey)
-    ));
-    assert!(matches!(
-        efivars::RsaSigner::from_pem(&text("keys/db.crt")),
-        Err(Error::Pem {
-            what: "private key"
-        })
-    ));
-    assert_eq!(format!("{:?}", key("db")), "RsaSigner");
+fn keys_of_both_pem_forms_are_the_same_and_others_are_refused() {
+    use rsa::pkcs1::EncodeRsaPrivateKey as _;
+    use rsa::pkcs8::DecodePrivateKey as _;
+    let pkcs8 = text("keys/KEK.key");
+    let key = rsa::RsaPrivateKey::from_pkcs8_pem(&pkcs8).unwrap();
+    let pkcs1 = key.to_pkcs1_pem(rsa::pkcs8::LineEnding::LF).unwrap();
+    let delete = || Update::delete(efivars::DB, time("2024-01-02 03:04:05")).unwrap();
+    let sign = |pem: &str| {
+        let signer = efivars::RsaSigner::from_pem(pem).unwrap();
+        delete().sign(&certificate("KEK"), &signer).unwrap()
+    };
+    assert_eq!(sign(&pkcs1), sign(&pkcs8));
+    for (file, message) in [
+        (
+            "keys/ec.key",
+            "not an unencrypted RSA private key in PKCS#8 or PKCS#1 form",
+        ),
+        ("keys/db.crt", "no private key in the PEM text"),
+    ] {
+        assert_eq!(
+            efivars::RsaSigner::from_pem(&text(file))
+                .unwrap_err()
+                .to_string(),
+            message
+        );
+    }
+    assert_eq!(format!("{:?}", support::key("db")), "RsaSigner");
 }
 
 #[test]

@@ -1,4 +1,9 @@
 //! What the tests share: vectors, keys, and how a missing tool is reported.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first surprise"
+)]
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::path::{Path, PathBuf};
