@@ -67,7 +67,7 @@ fn the_tpm_computes_the_same_digest_for_every_policy() {
     let swtpm = Swtpm::new();
     let tpm = std::cell::RefCell::new(swtpm.open());
     let mut runner = TestRunner::new(Config {
-        cases: 40, max_shrink_iters: 0,
+        cases: 100,
         failure_persistence: None,
         ..Config::default()
     });

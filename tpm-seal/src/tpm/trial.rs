@@ -15,52 +15,52 @@ impl Tpm {
         let mut scope = Scope::new(&mut *self.commands);
         let session = scope.start_session(SessionKind::Trial, None, None)?;
         let session = scope.keep(session);
-        replay(&mut scope, session, policy.steps(), MAX_DEPTH)
+        resolve(
+            &mut scope,
+            session,
+            &mut Vec::new(),
+            policy.steps(),
+            MAX_DEPTH,
+        )
     }
 }
 
-/// Runs `steps` from the beginning. A choice needs the digests of its branches first: each is replayed behind the steps
+/// A step that can be replayed.
+#[derive(Clone)]
+enum Done<'a> {
+    Step(&'a Step),
+    /// The digests of a choice's branches.
+    Or(Vec<[u8; 32]>),
+}
+
+/// Replays `done` and `steps`. A choice needs the digests of its branches first: each is replayed behind what is done
 /// before it.
-fn replay(
+fn resolve<'a>(
     scope: &mut Scope<'_>,
     session: Handle,
-    steps: &[Step],
+    done: &mut Vec<Done<'a>>,
+    steps: &'a [Step],
     depth: usize,
 ) -> Result<[u8; 32], Error> {
     let depth = depth
         .checked_sub(1)
         .ok_or(Error::TooDeep { limit: MAX_DEPTH })?;
-    let mut choices = Vec::new();
-    for (index, step) in steps.iter().enumerate() {
-        if let Step::Or(branches) = step {
-            let before = steps.get(..index).unwrap_or_default();
-            let digests: Result<Vec<_>, Error> = branches
-                .iter()
-                .map(|branch| replay(scope, session, &[before, branch.steps()].concat(), depth))
-                .collect();
-            choices.push(digests?);
-        }
+    for step in steps {
+        let Step::Or(branches) = step else {
+            done.push(Done::Step(step));
+            continue;
+        };
+        let digests: Result<Vec<_>, Error> = branches
+            .iter()
+            .map(|branch| resolve(scope, session, &mut done.clone(), branch.steps(), depth))
+            .collect();
+        done.push(Done::Or(digests?));
     }
     scope.policy_restart(session)?;
-    let mut choices = choices.into_iter();
-    for step in steps {
-        match step {
-            Step::Pcrs(values) => {
-                scope.policy_pcr(session, values.selection(), &PcrValues::digest(values))?
-            }
-            Step::PcrDigest(selection, digest) => scope.policy_pcr(session, *selection, digest)?,
-            Step::Signed(signed) => {
-                scope.policy_authorize(session, &[0; 32], &signed.policy_ref, &signed.key, None)?;
-            }
-            Step::Pin => scope.policy_auth_value(session)?,
-            Step::Or(_) => scope.policy_or(session, &choices.next().unwrap_or_default())?,
-            Step::CommandCode(code) => scope.policy_command_code(session, *code)?,
-            Step::AuthorizeNv(_) => {
-                return Err(Error::DigestOnly {
-                    step: "PolicyAuthorizeNV",
-                });
-            }
-            Step::Nv(_) => return Err(Error::DigestOnly { step: "PolicyNV" }),
+    for done in done.iter() {
+        match done {
+            Done::Step(step) => replay(scope, session, step)?,
+            Done::Or(digests) => scope.policy_or(session, digests)?,
         }
     }
     let digest = scope.policy_digest(session)?;
@@ -68,4 +68,27 @@ fn replay(
         command: "TPM2_PolicyGetDigest",
         reason: "it is not 32 bytes",
     })
+}
+
+fn replay(scope: &mut Scope<'_>, session: Handle, step: &Step) -> Result<(), Error> {
+    match step {
+        Step::Pcrs(values) => {
+            scope.policy_pcr(session, values.selection(), &PcrValues::digest(values))?
+        }
+        Step::PcrDigest(selection, digest) => scope.policy_pcr(session, *selection, digest)?,
+        Step::Signed(signed) => {
+            scope.policy_authorize(session, &[0; 32], &signed.policy_ref, &signed.key, None)?
+        }
+        Step::Pin => scope.policy_auth_value(session)?,
+        Step::CommandCode(code) => scope.policy_command_code(session, *code)?,
+        Step::AuthorizeNv(_) => {
+            return Err(Error::DigestOnly {
+                step: "PolicyAuthorizeNV",
+            });
+        }
+        Step::Nv(_) => return Err(Error::DigestOnly { step: "PolicyNV" }),
+        // Resolved before.
+        Step::Or(_) => {}
+    }
+    Ok(())
 }
