@@ -7,6 +7,8 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::cast_possible_truncation,
+    clippy::print_stdout,
+    clippy::while_let_loop,
     reason = "tests stop at the first surprise"
 )]
 
