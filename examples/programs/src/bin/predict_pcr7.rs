@@ -1,88 +1,59 @@
 //! PCR 7 with these keys enrolled and Secure Boot on, when these images are started in order.
 
-use std::error::Error;
-use std::fs::File;
-use std::process::ExitCode;
+use std::{error::Error, fs, process::ExitCode};
 
 use authenticode::{HashAlgorithm, Image, ImageOptions};
 use pcr::{Bank, BootImage, Digest, KeyVariable, Pcr7, SecureBootVariables};
-use serde_json::{Value, json};
+use serde_json::{Map, json};
 
-const USAGE: &str =
-    "predict_pcr7 --pk F --kek F --db F [--dbx F] [--dbt F] IMAGE…   (signature lists; - is empty)";
+const USAGE: &str = "predict_pcr7 --pk F --kek F --db F [--dbx F] IMAGE…";
 
 fn main() -> ExitCode {
     programs::run(USAGE, |args| {
-        let mut variables = SecureBootVariables::setup_mode().secure_boot(true);
-        let (mut given, mut images) = (Vec::new(), Vec::new());
-        let mut args = args.iter();
+        let mut boot = Pcr7::new(SecureBootVariables::setup_mode().secure_boot(true));
+        let (mut args, mut given) = (args.iter(), Vec::new());
         while let Some(arg) = args.next() {
             let Some(name) = arg.strip_prefix("--") else {
-                images.push(arg.as_str());
+                boot = boot.load(read(arg).map_err(|error| format!("{arg}: {error}"))?);
                 continue;
             };
-            let variable = KeyVariable::ALL
-                .into_iter()
-                .find(|known| known.name().eq_ignore_ascii_case(name));
-            let (Some(variable), Some(path)) = (variable, args.next()) else {
-                return Err(format!("{arg}: no such option, or no file after it").into());
+            let named = |known: &KeyVariable| known.name().to_lowercase() == name;
+            let variable = KeyVariable::ALL.into_iter().find(named).ok_or(USAGE)?;
+            let list = match args.next().ok_or(USAGE)?.as_str() {
+                "-" => Vec::new(),
+                path => fs::read(path).map_err(|error| format!("{path}: {error}"))?,
             };
-            let list = if path == "-" {
-                Vec::new()
-            } else {
-                std::fs::read(path).map_err(|e| format!("{path}: {e}"))?
-            };
-            variables = variables.with(variable, &list);
-            given.push(variable);
+            let variables = boot.variables().clone().with(variable, &list);
+            boot = boot.with_variables(variables);
+            given.push(name);
         }
-        if ![KeyVariable::Pk, KeyVariable::Kek, KeyVariable::Db]
-            .iter()
-            .all(|needed| given.contains(needed))
-        {
-            return Err(format!("--pk, --kek and --db are needed: {USAGE}").into());
-        }
-        let mut boot = Pcr7::new(variables);
-        for path in &images {
-            boot = boot.load(read(path).map_err(|error| format!("{path}: {error}"))?);
+        if !["pk", "kek", "db"].iter().all(|name| given.contains(name)) {
+            return Err(USAGE.into());
         }
         let prediction = boot.predict()?;
-        let banks = Bank::ALL.map(|bank| {
-            (
-                bank.to_string(),
-                Value::from(prediction.value(bank).to_string()),
-            )
-        });
-        let verdicts = images.iter().zip(prediction.verdicts());
-        let verdicts = verdicts
-            .map(|(image, verdict)| json!({"image": image, "verdict": verdict.to_string()}));
-        let document = json!({
-            "pcrs": {"7": {"": Value::Object(banks.into_iter().collect())}},
-            "images": verdicts.collect::<Vec<_>>(),
-        });
+        let value = |bank: Bank| (bank.to_string(), prediction.value(bank).to_string().into());
+        let values: Map<_, _> = Bank::ALL.into_iter().map(value).collect();
+        let verdicts = prediction.verdicts().iter();
+        let verdicts: Vec<_> = verdicts.map(ToString::to_string).collect();
+        let document = json!({"pcrs": {"7": {"": values}}, "images": verdicts});
         Ok((document, prediction.all_started()))
     })
 }
 
 fn read(path: &str) -> Result<BootImage, Box<dyn Error>> {
-    let image = Image::read_with(
-        &mut File::open(path)?,
-        &ImageOptions::new().hashes(&HashAlgorithm::ALL),
-    )?;
-    let digests = Bank::ALL
-        .into_iter()
-        .zip(HashAlgorithm::ALL)
-        .map(|(bank, algorithm)| {
-            let digest = image.digest_as_loaded(algorithm)?;
-            Digest::new(bank, digest.as_bytes()).ok_or_else(|| "digest of another length".into())
-        });
-    let unsigned = BootImage::new(digests.collect::<Result<Vec<_>, Box<dyn Error>>>()?);
-    if !image.is_signed() {
-        return Ok(unsigned);
+    let options = ImageOptions::new().hashes(&HashAlgorithm::ALL);
+    let image = Image::read_with(&mut fs::File::open(path)?, &options)?;
+    let mut digests = Vec::new();
+    for (bank, algorithm) in Bank::ALL.into_iter().zip(HashAlgorithm::ALL) {
+        let digest = image.digest_as_loaded(algorithm)?;
+        digests.extend(Digest::new(bank, digest.as_bytes()));
     }
-    let signed = unsigned.certificate_table(image.table().problem().is_none());
-    let signatures = image
-        .entries()
-        .iter()
-        .filter_map(|entry| entry.pkcs7_data());
-    Ok(signatures.fold(signed, BootImage::signature))
+    let mut described = BootImage::new(digests);
+    if image.is_signed() {
+        described = described.certificate_table(image.table().problem().is_none());
+    }
+    for signature in image.entries().iter().filter_map(|e| e.pkcs7_data()) {
+        described = described.signature(signature);
+    }
+    Ok(described)
 }
