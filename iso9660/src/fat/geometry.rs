@@ -209,6 +209,7 @@ fn candidates(wish: &Wish<'_>) -> Vec<(FatKind, u64)> {
             let is_wished = wish.cluster_len.is_none_or(|len| len == cluster_len);
             let is_odd = wish.cluster_len.is_none()
                 && ((kind == Fat12 && sectors > 8)
+                    || (kind == Fat16 && sectors > 8 && wish.kind.is_none())
                     || (wish.kind.is_none() && wish.copy_len.is_some() && cluster_len < 2048));
             if is_wished && !is_odd {
                 out.push((kind, cluster_len));
