@@ -1,5 +1,11 @@
 //! efivarfs on a fake: the immutable flag, one write, and what the error numbers mean.
 #![cfg(all(feature = "std", target_os = "linux"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
 
 mod support;
 

@@ -1,5 +1,12 @@
 //! The recorded writes on two real firmwares, replayed on the model.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
+
 mod support;
 
 use efivars::{Attributes, Firmware, Machine, VariableName, Write};

@@ -1,5 +1,12 @@
 //! Signature lists: the vectors of efitools and sbsigntool, the malformed set, editing.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
+
 mod support;
 
 use efivars::{

@@ -1,5 +1,11 @@
 //! Signed updates: the same bytes as efitools, what the vectors hold, and what is refused.
 #![cfg(feature = "rsa")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
 
 mod support;
 

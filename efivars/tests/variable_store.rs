@@ -1,5 +1,12 @@
 //! OVMF's variable stores and virt-firmware's JSON, beside virt-firmware itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first surprise"
+)]
+
 mod support;
 
 use std::path::PathBuf;
