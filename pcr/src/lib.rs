@@ -17,9 +17,9 @@ mod prepared;
 mod public_key;
 #[cfg(feature = "rsa")]
 mod rsa_signer;
+mod secure_boot;
 mod signature_document;
 mod signer;
-mod secure_boot;
 
 pub use bank::{Bank, Digest, ParseBankError, ParseDigestError, Register};
 pub use boot_plan::{
@@ -41,13 +41,13 @@ pub use prepared::{PreparedPolicies, SigningRequest};
 pub use public_key::{KeyRefusal, PublicKey};
 #[cfg(feature = "rsa")]
 pub use rsa_signer::RsaSigner;
-pub use signature_document::{
-    DocumentLayout, SignatureDocument, SignatureEntry, SignatureStatus, SignedPolicy,
-    signature_document_len,
-};
-pub use signer::{BoxError, Signer, ToBeSigned};
 pub use secure_boot::{
     BootImage, EventCause, KeyVariable, Outcome, Pcr7, Pcr7Candidates, Pcr7Cause, Pcr7Difference,
     Pcr7Explanation, Pcr7Prediction, PredictedEvent, Quirk, SecureBootError, SecureBootVariables,
     Shim, ShimGeneration, VariableUpdate, Verdict,
 };
+pub use signature_document::{
+    DocumentLayout, SignatureDocument, SignatureEntry, SignatureStatus, SignedPolicy,
+    signature_document_len,
+};
+pub use signer::{BoxError, Signer, ToBeSigned};
