@@ -17,7 +17,10 @@ const LOADED: [&str; 3] = ["virtio_pci", "virtio_blk", "efivarfs"];
 
 /// Modules that the script can load by name. Few, because firmware, stub and kernel hash the
 /// initramfs a dozen times, in software emulation.
-const AT_HAND: [&str; 4] = ["ext4", "dm_crypt", "algif_skcipher", "xts"];
+const AT_HAND: [&str; 5] = ["ext4", "dm_crypt", "algif_skcipher", "xts", "crc32c_generic"];
+
+/// Modules that only some kernels have; in the others they are built in or not needed.
+const AT_HAND_IF_THERE: [&str; 1] = ["ecb"];
 
 const BUSYBOX: &str = "/bin/busybox";
 
@@ -82,8 +85,8 @@ impl Guest {
         self
     }
 
-    /// Adds a kernel module that the script can `load`, beside `ext4`, `dm-crypt`, `algif_skcipher`
-    /// and `xts`; for instance `ahci`, `sr_mod` and `isofs` for the CD, `xhci_pci`, `usb_storage` and
+    /// Adds a kernel module that the script can `load`, beside `ext4`, `dm-crypt`, `algif_skcipher`,
+    /// `xts` and `ecb`; for instance `ahci`, `sr_mod` and `isofs` for the CD, `xhci_pci`, `usb_storage` and
     /// `sd_mod` for a USB stick, `vfat`, `nls_cp437` and `nls_ascii` for the system partition.
     #[must_use]
     pub fn module(mut self, name: &str) -> Self {
@@ -154,10 +157,15 @@ impl Guest {
         let wanted = LOADED
             .into_iter()
             .chain(AT_HAND)
+            .chain(AT_HAND_IF_THERE)
             .chain(self.modules.iter().map(String::as_str));
         for name in wanted {
             let mut list = String::new();
-            for module in modules.with_needs(name)? {
+            let needed = match modules.with_needs(name) {
+                Err(_) if AT_HAND_IF_THERE.contains(&name) => Vec::new(),
+                other => other?,
+            };
+            for module in needed {
                 let path = format!("lib/modules/{}.ko", module.name);
                 list.push_str(&module.name);
                 list.push('\n');
