@@ -17,7 +17,13 @@ const LOADED: [&str; 3] = ["virtio_pci", "virtio_blk", "efivarfs"];
 
 /// Modules that the script can load by name. Few, because firmware, stub and kernel hash the
 /// initramfs a dozen times, in software emulation.
-const AT_HAND: [&str; 5] = ["ext4", "dm_crypt", "algif_skcipher", "xts", "crc32c_generic"];
+const AT_HAND: [&str; 5] = [
+    "ext4",
+    "dm_crypt",
+    "algif_skcipher",
+    "xts",
+    "crc32c_generic",
+];
 
 /// Modules that only some kernels have; in the others they are built in or not needed.
 const AT_HAND_IF_THERE: [&str; 1] = ["ecb"];

@@ -25,7 +25,11 @@ use support::variants::{World, variants};
 
 #[path = "../../../authenticode/tests/support"]
 mod support {
-    #![allow(dead_code, unused_imports, reason = "the tests of the crate use the rest")]
+    #![allow(
+        dead_code,
+        unused_imports,
+        reason = "the tests of the crate use the rest"
+    )]
     pub(crate) mod cases;
     pub(crate) mod forge;
     pub(crate) mod variants;

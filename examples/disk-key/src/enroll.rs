@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tpm_seal::{
-    Bank, Evidence, PcrSelection, PcrValues, Pin, Policy, PolicyKey, SealOptions, Secret, SignedPcrs, SystemdToken,
-    TalosToken, Token, Tpm,
+    Bank, Evidence, PcrSelection, PcrValues, Pin, Policy, PolicyKey, SealOptions, Secret,
+    SignedPcrs, SystemdToken, TalosToken, Token, Tpm,
 };
 
 use crate::luks::{Volume, read_passphrase};
@@ -102,9 +102,15 @@ pub fn enroll(request: &Request, sources: &Sources) -> Result<Enrolled, Error> {
     if let Some(concern) = key.concern() {
         eprintln!("warning: {concern}");
     }
-    let unlocking = read_passphrase(&request.unlock_key_file, request.unlock_key_file == Path::new("-"))?;
+    let unlocking = read_passphrase(
+        &request.unlock_key_file,
+        request.unlock_key_file == Path::new("-"),
+    )?;
     if !volume.is_opened_by(&unlocking)? {
-        return Err(Error::Usage { what: "--unlock-key-file", problem: "does not open the volume".into() });
+        return Err(Error::Usage {
+            what: "--unlock-key-file",
+            problem: "does not open the volume".into(),
+        });
     }
     let mut tpm = sources.tpm()?;
     let literal = literal_values(&mut tpm, &request.pcrs)?;
@@ -116,14 +122,20 @@ pub fn enroll(request: &Request, sources: &Sources) -> Result<Enrolled, Error> {
     let (secret, token) = seal(&mut tpm, request.format, &key, literal, pin)?;
     let proven = prove(&mut tpm, &token, &evidence)?;
     let keyslot = add(&volume, &unlocking, &secret, token, None)?;
-    Ok(Enrolled { keyslot, pcr_key: key.fingerprint(), proven })
+    Ok(Enrolled {
+        keyslot,
+        pcr_key: key.fingerprint(),
+        proven,
+    })
 }
 
 pub(crate) fn literal_values(tpm: &mut Tpm, pcrs: &[u8]) -> Result<Option<PcrValues>, Error> {
     if pcrs.is_empty() {
         return Ok(None);
     }
-    Ok(Some(tpm.pcr_values(PcrSelection::new(Bank::Sha256, pcrs)?)?))
+    Ok(Some(
+        tpm.pcr_values(PcrSelection::new(Bank::Sha256, pcrs)?)?,
+    ))
 }
 
 /// A new secret under "any PCR 11 that `key` signed", these registers, and the PIN if there is one.
@@ -145,7 +157,10 @@ pub(crate) fn seal(
     }
     let secret = Secret::generate()?;
     let token = match format {
-        Format::Talos => Token::Talos(TalosToken::new(tpm.seal(&secret, &policy, &options)?, &policy)?),
+        Format::Talos => Token::Talos(TalosToken::new(
+            tpm.seal(&secret, &policy, &options)?,
+            &policy,
+        )?),
         Format::Systemd => {
             let sealed = tpm.seal(&secret, &policy, &options.under_srk())?;
             Token::Systemd(SystemdToken::new(sealed, &policy)?)
@@ -180,7 +195,10 @@ pub(crate) fn add(
 ) -> Result<u32, Error> {
     let slot = volume.add_key(unlocking, secret.to_passphrase().as_bytes())?;
     let written = serde_json::from_str(&token.slot(slot).to_json())
-        .map_err(|source| Error::Header { device: volume.device().to_owned(), source })
+        .map_err(|source| Error::Header {
+            device: volume.device().to_owned(),
+            source,
+        })
         .and_then(|mut json: Value| {
             if let (Some(ids), Some(object)) = (replaces, json.as_object_mut()) {
                 object.insert(crate::reseal::REPLACES.into(), json!(ids));

@@ -29,14 +29,27 @@ impl Token {
     /// The token's `type`.
     #[must_use]
     pub fn kind(&self) -> &str {
-        self.json.get("type").and_then(Value::as_str).unwrap_or_default()
+        self.json
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// The key slots that the token opens: LUKS's own list, or the one that Talos keeps in its data.
     #[must_use]
     pub fn keyslots(&self) -> Vec<u32> {
-        let own = self.json.get("keyslots").and_then(Value::as_array).into_iter().flatten();
-        let talos = self.json.pointer("/UserData/keyslots").and_then(Value::as_array).into_iter().flatten();
+        let own = self
+            .json
+            .get("keyslots")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let talos = self
+            .json
+            .pointer("/UserData/keyslots")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         own.chain(talos)
             .filter_map(|slot| match slot {
                 Value::String(text) => text.parse().ok(),
@@ -53,10 +66,14 @@ impl Volume {
     /// [`Error::NotLuks`] when the device is there but holds no LUKS2 header; [`Error::Io`] when it is not there.
     pub fn open(device: &Path) -> Result<Self, Error> {
         std::fs::File::open(device).map_err(|source| Error::io("open", device, source))?;
-        let volume = Self { device: device.to_owned() };
+        let volume = Self {
+            device: device.to_owned(),
+        };
         match volume.run(&["isLuks", "--type", "luks2"], None) {
             Ok(_) => Ok(volume),
-            Err(Error::Cryptsetup { .. }) => Err(Error::NotLuks { device: device.to_owned() }),
+            Err(Error::Cryptsetup { .. }) => Err(Error::NotLuks {
+                device: device.to_owned(),
+            }),
             Err(other) => Err(other),
         }
     }
@@ -73,9 +90,18 @@ impl Volume {
     /// [`Error::Cryptsetup`], [`Error::Header`].
     pub fn tokens(&self) -> Result<Vec<Token>, Error> {
         let dump = self.metadata()?;
-        let tokens = dump.get("tokens").and_then(Value::as_object).into_iter().flatten();
+        let tokens = dump
+            .get("tokens")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
         let mut tokens: Vec<_> = tokens
-            .filter_map(|(id, json)| Some(Token { id: id.parse().ok()?, json: json.clone() }))
+            .filter_map(|(id, json)| {
+                Some(Token {
+                    id: id.parse().ok()?,
+                    json: json.clone(),
+                })
+            })
             .collect();
         tokens.sort_by_key(|token| token.id);
         Ok(tokens)
@@ -87,7 +113,11 @@ impl Volume {
     /// As [`Volume::tokens`].
     pub fn keyslots(&self) -> Result<Vec<u32>, Error> {
         let dump = self.metadata()?;
-        let slots = dump.get("keyslots").and_then(Value::as_object).into_iter().flatten();
+        let slots = dump
+            .get("keyslots")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten();
         let mut slots: Vec<u32> = slots.filter_map(|(slot, _)| slot.parse().ok()).collect();
         slots.sort_unstable();
         Ok(slots)
@@ -95,8 +125,10 @@ impl Volume {
 
     fn metadata(&self) -> Result<Value, Error> {
         let output = self.run(&["luksDump", "--dump-json-metadata"], None)?;
-        serde_json::from_slice(&output.stdout)
-            .map_err(|source| Error::Header { device: self.device.clone(), source })
+        serde_json::from_slice(&output.stdout).map_err(|source| Error::Header {
+            device: self.device.clone(),
+            source,
+        })
     }
 
     /// Adds `new` as a passphrase, which `unlocking` permits, and returns its key slot.
@@ -109,7 +141,16 @@ impl Volume {
         let before = self.keyslots()?;
         let key = key_file(new)?;
         self.run_with(
-            &["luksAddKey", "--batch-mode", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-file", "-"],
+            &[
+                "luksAddKey",
+                "--batch-mode",
+                "--pbkdf",
+                "pbkdf2",
+                "--pbkdf-force-iterations",
+                "1000",
+                "--key-file",
+                "-",
+            ],
             Some(key.path()),
             Some(unlocking),
         )?;
@@ -117,7 +158,10 @@ impl Volume {
         after
             .into_iter()
             .find(|slot| !before.contains(slot))
-            .ok_or_else(|| Error::Cryptsetup { command: "luksAddKey", message: "no new key slot appeared".into() })
+            .ok_or_else(|| Error::Cryptsetup {
+                command: "luksAddKey",
+                message: "no new key slot appeared".into(),
+            })
     }
 
     /// Removes a key slot.
@@ -125,7 +169,16 @@ impl Volume {
     /// # Errors
     /// [`Error::Cryptsetup`].
     pub fn remove_slot(&self, slot: u32) -> Result<(), Error> {
-        self.run(&["luksKillSlot", "--batch-mode", "--key-slot", &slot.to_string()], None).map(drop)
+        self.run(
+            &[
+                "luksKillSlot",
+                "--batch-mode",
+                "--key-slot",
+                &slot.to_string(),
+            ],
+            None,
+        )
+        .map(drop)
     }
 
     /// Does this passphrase open the volume?
@@ -133,7 +186,17 @@ impl Volume {
     /// # Errors
     /// [`Error::Cryptsetup`] when cryptsetup cannot be run.
     pub fn is_opened_by(&self, passphrase: &[u8]) -> Result<bool, Error> {
-        match self.run(&["open", "--test-passphrase", "--type", "luks2", "--key-file", "-"], Some(passphrase)) {
+        match self.run(
+            &[
+                "open",
+                "--test-passphrase",
+                "--type",
+                "luks2",
+                "--key-file",
+                "-",
+            ],
+            Some(passphrase),
+        ) {
             Ok(_) => Ok(true),
             Err(Error::Cryptsetup { .. }) => Ok(false),
             Err(other) => Err(other),
@@ -169,7 +232,8 @@ impl Volume {
     /// # Errors
     /// [`Error::Cryptsetup`].
     pub fn remove_token(&self, id: u32) -> Result<(), Error> {
-        self.run(&["token", "remove", "--token-id", &id.to_string()], None).map(drop)
+        self.run(&["token", "remove", "--token-id", &id.to_string()], None)
+            .map(drop)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -182,7 +246,12 @@ impl Volume {
         self.run_with(arguments, None, input)
     }
 
-    fn run_with(&self, arguments: &[&str], extra: Option<PathBuf>, input: Option<&[u8]>) -> Result<Output, Error> {
+    fn run_with(
+        &self,
+        arguments: &[&str],
+        extra: Option<PathBuf>,
+        input: Option<&[u8]>,
+    ) -> Result<Output, Error> {
         let name = match arguments.first().copied().unwrap_or_default() {
             "isLuks" => "isLuks",
             "luksDump" => "luksDump",
@@ -199,19 +268,35 @@ impl Volume {
 }
 
 fn finish(mut command: Command, name: &'static str, input: Option<&[u8]>) -> Result<Output, Error> {
-    command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).env("LC_ALL", "C");
-    let mut child = command.spawn().map_err(|source| Error::NoCryptsetup { source })?;
+    command.stdin(if input.is_some() {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    });
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .env("LC_ALL", "C");
+    let mut child = command
+        .spawn()
+        .map_err(|source| Error::NoCryptsetup { source })?;
     if let (Some(bytes), Some(mut pipe)) = (input, child.stdin.take()) {
         // cryptsetup may end before it has read all of it; its own message tells more than a broken pipe would.
         let _ = pipe.write_all(bytes);
     }
-    let output = child.wait_with_output().map_err(|source| Error::NoCryptsetup { source })?;
+    let output = child
+        .wait_with_output()
+        .map_err(|source| Error::NoCryptsetup { source })?;
     if output.status.success() {
         return Ok(output);
     }
-    let message = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
-    Err(Error::Cryptsetup { command: name, message })
+    let message = String::from_utf8_lossy(&output.stderr)
+        .trim()
+        .replace('\n', "; ");
+    Err(Error::Cryptsetup {
+        command: name,
+        message,
+    })
 }
 
 /// A key as a file in memory that only this process and the cryptsetup that it starts can open.
@@ -232,7 +317,8 @@ fn key_file(bytes: &[u8]) -> Result<KeyFile, Error> {
     let fd = rustix::fs::memfd_create("disk-key", rustix::fs::MemfdFlags::empty())
         .map_err(|errno| Error::io("make", Path::new("memfd"), errno.into()))?;
     let mut file = std::fs::File::from(fd);
-    file.write_all(bytes).map_err(|source| Error::io("write", Path::new("memfd"), source))?;
+    file.write_all(bytes)
+        .map_err(|source| Error::io("write", Path::new("memfd"), source))?;
     Ok(KeyFile { file })
 }
 
@@ -245,7 +331,8 @@ pub fn read_passphrase(path: &Path, keep_newline: bool) -> Result<Zeroizing<Vec<
     if path == Path::new("-") {
         std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|mut file| std::io::Read::read_to_end(&mut file, &mut bytes))
+        std::fs::File::open(path)
+            .and_then(|mut file| std::io::Read::read_to_end(&mut file, &mut bytes))
     }
     .map_err(|source| Error::io("read", path, source))?;
     if !keep_newline && bytes.last() == Some(&b'\n') {

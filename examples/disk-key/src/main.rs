@@ -13,9 +13,12 @@ use serde_json::{Value, json};
 
 /// A disk key that opens only for software that the PCR key signed, on this TPM, with these Secure Boot keys
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit codes: 0 done; 1 refused, with reasons on standard error; 2 wrong use, or no device, TPM or LUKS2 volume.
+#[command(
+    version,
+    after_help = "Exit codes: 0 done; 1 refused, with reasons on standard error; 2 wrong use, or no device, TPM or LUKS2 volume.
 
-Example: disk-key enroll --luks /dev/vda2 --unlock-key-file initial.key && disk-key unlock --luks /dev/vda2 --map data")]
+Example: disk-key enroll --luks /dev/vda2 --unlock-key-file initial.key && disk-key unlock --luks /dev/vda2 --map data"
+)]
 struct Cli {
     /// Print one JSON document on standard output
     #[arg(long, global = true)]
@@ -43,7 +46,9 @@ struct Policy {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Make a random key, seal it, and store it as a token in the LUKS2 header
-    #[command(after_help = "Example: disk-key enroll --luks /dev/vda2 --unlock-key-file initial.key --format systemd --with-pin")]
+    #[command(
+        after_help = "Example: disk-key enroll --luks /dev/vda2 --unlock-key-file initial.key --format systemd --with-pin"
+    )]
     Enroll {
         /// The volume
         #[arg(long, value_name = "DEVICE")]
@@ -94,7 +99,9 @@ enum Command {
         word: String,
     },
     /// Seal to the outcomes of a planned change of PCR 7; older tokens stay until a new one has opened
-    #[command(after_help = "Example: disk-key reseal --luks /dev/vda2 --pcr7 $(imager predict boot.iso --json … | jq -r '.pcrs.\"7\"[\"\"].sha256')")]
+    #[command(
+        after_help = "Example: disk-key reseal --luks /dev/vda2 --pcr7 $(imager predict boot.iso --json … | jq -r '.pcrs.\"7\"[\"\"].sha256')"
+    )]
     Reseal {
         /// The volume
         #[arg(long, value_name = "DEVICE")]
@@ -148,7 +155,15 @@ fn run(cli: Cli) -> Result<(), Error> {
     sources.tcti = cli.tcti;
     let json = cli.json;
     match cli.command {
-        Command::Enroll { luks, unlock_key_file, format, pcrs, with_pin, allow_insecure_boot, policy } => {
+        Command::Enroll {
+            luks,
+            unlock_key_file,
+            format,
+            pcrs,
+            with_pin,
+            allow_insecure_boot,
+            policy,
+        } => {
             let sources = with(sources, policy);
             let mut request = enroll::Request::new(luks, unlock_key_file);
             request.format = format;
@@ -156,32 +171,63 @@ fn run(cli: Cli) -> Result<(), Error> {
             request.with_pin = with_pin;
             request.allow_insecure_boot = allow_insecure_boot;
             let enrolled = enroll::enroll(&request, &sources)?;
-            let proof = if enrolled.proven { "unsealed once" } else { "not yet unsealable in this boot phase" };
-            let text = format!("enrolled in key slot {} for PCR key {} ({proof})", enrolled.keyslot, enrolled.pcr_key);
+            let proof = if enrolled.proven {
+                "unsealed once"
+            } else {
+                "not yet unsealable in this boot phase"
+            };
+            let text = format!(
+                "enrolled in key slot {} for PCR key {} ({proof})",
+                enrolled.keyslot, enrolled.pcr_key
+            );
             answer(json, &enrolled.describe(&request.device), &text)
         }
-        Command::Unlock { luks, map, policy } => unlock(&luks, map.as_deref(), &with(sources, policy), json),
+        Command::Unlock { luks, map, policy } => {
+            unlock(&luks, map.as_deref(), &with(sources, policy), json)
+        }
         Command::Status { luks, policy } => {
             let document = status::status(luks.as_deref(), &with(sources, policy))?;
             answer(json, &document, status::text(&document).trim_end())
         }
         Command::Phase { word } => {
             if word.is_empty() || word.contains([':', '\0']) {
-                return Err(Error::Usage { what: "WORD", problem: "one word without ':' is expected".into() });
+                return Err(Error::Usage {
+                    what: "WORD",
+                    problem: "one word without ':' is expected".into(),
+                });
             }
             sources.tpm()?.extend(11, word.as_bytes())?;
-            answer(json, &json!({ "phase": word, "pcr": 11 }), &format!("PCR 11 extended with '{word}'"))
+            answer(
+                json,
+                &json!({ "phase": word, "pcr": 11 }),
+                &format!("PCR 11 extended with '{word}'"),
+            )
         }
-        Command::Reseal { luks, pcr7, only_predicted, policy } => {
+        Command::Reseal {
+            luks,
+            pcr7,
+            only_predicted,
+            policy,
+        } => {
             let mut request = reseal::Request::new(luks, pcr7);
             request.keep_present = !only_predicted;
             let document = reseal::reseal(&request, &with(sources, policy))?;
-            let text = format!("sealed in key slots {}; older tokens go once one of these has opened", document["keyslots"]);
+            let text = format!(
+                "sealed in key slots {}; older tokens go once one of these has opened",
+                document["keyslots"]
+            );
             answer(json, &document, &text)
         }
-        Command::Recovery { luks, unlock_key_file, policy } => {
-            let (words, slot) = reseal::recovery(&luks, unlock_key_file.as_deref(), &with(sources, policy))?;
-            eprintln!("disk-key: recovery key in key slot {slot}; keep it where the machine is not");
+        Command::Recovery {
+            luks,
+            unlock_key_file,
+            policy,
+        } => {
+            let (words, slot) =
+                reseal::recovery(&luks, unlock_key_file.as_deref(), &with(sources, policy))?;
+            eprintln!(
+                "disk-key: recovery key in key slot {slot}; keep it where the machine is not"
+            );
             print(&[words.as_bytes(), b"\n"])
         }
     }
@@ -197,13 +243,19 @@ fn with(mut sources: Sources, policy: Policy) -> Sources {
 fn unlock(device: &Path, map: Option<&str>, sources: &Sources, json: bool) -> Result<(), Error> {
     let unlocked = unlock::unlock(device, sources)?;
     for token in &unlocked.retired {
-        eprintln!("disk-key: token {token} removed: the one that replaces it has opened the volume");
+        eprintln!(
+            "disk-key: token {token} removed: the one that replaces it has opened the volume"
+        );
     }
     let key = unlocked.passphrase.as_bytes();
     match map {
         Some(name) => {
             Volume::open(device)?.map(key, name)?;
-            let text = format!("opened {} as /dev/mapper/{name} with token {}", device.display(), unlocked.token);
+            let text = format!(
+                "opened {} as /dev/mapper/{name} with token {}",
+                device.display(),
+                unlocked.token
+            );
             answer(json, &unlock::describe(&unlocked, device), &text)
         }
         None if json => {
@@ -217,7 +269,10 @@ fn unlock(device: &Path, map: Option<&str>, sources: &Sources, json: bool) -> Re
 }
 
 fn registers(text: &str) -> Result<Vec<u8>, Error> {
-    let numbers = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let numbers = text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty());
     let parsed: Result<Vec<u8>, _> = numbers.map(str::parse).collect();
     match parsed {
         Ok(mut pcrs) if pcrs.iter().all(|pcr| *pcr < 24) => {
@@ -225,12 +280,19 @@ fn registers(text: &str) -> Result<Vec<u8>, Error> {
             pcrs.dedup();
             Ok(pcrs)
         }
-        _ => Err(Error::Usage { what: "--pcrs", problem: format!("'{text}' is no list of registers 0 to 23") }),
+        _ => Err(Error::Usage {
+            what: "--pcrs",
+            problem: format!("'{text}' is no list of registers 0 to 23"),
+        }),
     }
 }
 
 fn answer(json: bool, document: &Value, text: &str) -> Result<(), Error> {
-    let shown = if json { format!("{document:#}") } else { text.to_owned() };
+    let shown = if json {
+        format!("{document:#}")
+    } else {
+        text.to_owned()
+    };
     print(&[shown.as_bytes(), b"\n"])
 }
 
@@ -240,5 +302,9 @@ fn print(parts: &[&[u8]]) -> Result<(), Error> {
         .iter()
         .try_for_each(|part| out.write_all(part))
         .and_then(|()| out.flush())
-        .map_err(|source| Error::Io { action: "write to", path: PathBuf::from("standard output"), source })
+        .map_err(|source| Error::Io {
+            action: "write to",
+            path: PathBuf::from("standard output"),
+            source,
+        })
 }

@@ -52,7 +52,11 @@ impl Sources {
     pub fn policy_key(&self) -> Result<Option<PolicyKey>, Error> {
         let path = match &self.public_key {
             Some(path) => path.clone(),
-            None => match PUBLIC_KEY_PLACES.iter().map(Path::new).find(|path| path.exists()) {
+            None => match PUBLIC_KEY_PLACES
+                .iter()
+                .map(Path::new)
+                .find(|path| path.exists())
+            {
                 Some(path) => path.to_owned(),
                 None => return Ok(None),
             },
@@ -105,27 +109,37 @@ impl Sources {
                 problem: "the token needs a PIN: give a file, or run on a terminal".into(),
             });
         }
-        let tries = lockout.map(|lockout| format!(" ({} tries left)", lockout.tries_left())).unwrap_or_default();
+        let tries = lockout
+            .map(|lockout| format!(" ({} tries left)", lockout.tries_left()))
+            .unwrap_or_default();
         eprint!("PIN{tries}: ");
         let _ = std::io::stderr().flush();
-        let terminal = |errno: rustix::io::Errno| Error::io("use", Path::new("the terminal"), errno.into());
+        let terminal =
+            |errno: rustix::io::Errno| Error::io("use", Path::new("the terminal"), errno.into());
         let shown = rustix::termios::tcgetattr(&stdin).map_err(terminal)?;
         let mut hidden = shown.clone();
         hidden.local_modes.remove(rustix::termios::LocalModes::ECHO);
-        rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Flush, &hidden).map_err(terminal)?;
+        rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Flush, &hidden)
+            .map_err(terminal)?;
         let mut line = Zeroizing::new(String::with_capacity(256));
         let read = stdin.lock().read_line(&mut line);
-        let restored = rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Flush, &shown);
+        let restored =
+            rustix::termios::tcsetattr(&stdin, rustix::termios::OptionalActions::Flush, &shown);
         eprintln!();
         read.map_err(|source| Error::io("read", Path::new("the terminal"), source))?;
         restored.map_err(terminal)?;
-        Ok(Pin::new(line.trim_end_matches(['\r', '\n']).as_bytes().to_vec()))
+        Ok(Pin::new(
+            line.trim_end_matches(['\r', '\n']).as_bytes().to_vec(),
+        ))
     }
 }
 
 /// Keeps key material out of core dumps. What cannot be switched off is left as it is: nothing depends on it.
 pub fn forbid_core_dumps() {
-    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let none = rustix::process::Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use tpm_seal::{Bank, PcrValues, Token as TpmToken};
 use zeroize::Zeroizing;
 
+use crate::Error;
 use crate::enroll::{self, Format};
 use crate::luks::{Token, Volume, read_passphrase};
 use crate::node::Sources;
 use crate::unlock::{self, tpm_tokens};
-use crate::Error;
 
 /// The field of a token that names the tokens that go once it has opened the volume.
 pub(crate) const REPLACES: &str = "trustedboot-replaces";
@@ -35,7 +35,11 @@ impl Request {
     /// Seals to the present value and these predicted ones.
     #[must_use]
     pub fn new(device: PathBuf, pcr_7: Vec<String>) -> Self {
-        Self { device, pcr_7, keep_present: true }
+        Self {
+            device,
+            pcr_7,
+            keep_present: true,
+        }
     }
 }
 
@@ -51,7 +55,11 @@ pub fn reseal(request: &Request, sources: &Sources) -> Result<Value, Error> {
         .iter()
         .find(|(token, _)| token.id == opened.token)
         .map_or((Format::Talos, false), |(_, parsed)| {
-            let format = if matches!(parsed, TpmToken::Systemd(_)) { Format::Systemd } else { Format::Talos };
+            let format = if matches!(parsed, TpmToken::Systemd(_)) {
+                Format::Systemd
+            } else {
+                Format::Talos
+            };
             (format, parsed.needs_pin())
         });
     let older: Vec<u32> = tokens.iter().map(|(token, _)| token.id).collect();
@@ -68,11 +76,19 @@ pub fn reseal(request: &Request, sources: &Sources) -> Result<Value, Error> {
     if request.keep_present {
         outcomes.extend(enroll::literal_values(&mut tpm, &[7])?);
     }
-    let pin = with_pin.then(|| sources.pin(tpm.lockout().ok())).transpose()?;
+    let pin = with_pin
+        .then(|| sources.pin(tpm.lockout().ok()))
+        .transpose()?;
     let mut slots = Vec::new();
     for outcome in outcomes {
         let (secret, token) = enroll::seal(&mut tpm, format, &key, Some(outcome), pin.clone())?;
-        let added = enroll::add(&volume, opened.passphrase.as_bytes(), &secret, token, Some(&older));
+        let added = enroll::add(
+            &volume,
+            opened.passphrase.as_bytes(),
+            &secret,
+            token,
+            Some(&older),
+        );
         match added {
             Ok(slot) => slots.push(slot),
             Err(error) => {
@@ -86,7 +102,10 @@ pub fn reseal(request: &Request, sources: &Sources) -> Result<Value, Error> {
 }
 
 fn pcr_7(text: &str) -> Result<PcrValues, Error> {
-    let wrong = || Error::Usage { what: "--pcr7", problem: format!("'{text}' is not 64 hexadecimal digits") };
+    let wrong = || Error::Usage {
+        what: "--pcr7",
+        problem: format!("'{text}' is not 64 hexadecimal digits"),
+    };
     let digits = text.trim();
     if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(wrong());
@@ -109,8 +128,15 @@ fn drop_slots(volume: &Volume, slots: &[u32]) -> Result<(), Error> {
 
 /// A token has opened the volume: those that it replaces go, with their key slots, unless another token uses them.
 pub(crate) fn retire_older(volume: &Volume, opened: &Token) -> Result<Vec<u32>, Error> {
-    let listed = opened.json.get(REPLACES).and_then(Value::as_array).into_iter().flatten();
-    let listed: Vec<u32> = listed.filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect();
+    let listed = opened
+        .json
+        .get(REPLACES)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let listed: Vec<u32> = listed
+        .filter_map(|id| u32::try_from(id.as_u64()?).ok())
+        .collect();
     if listed.is_empty() {
         return Ok(listed);
     }
@@ -118,7 +144,10 @@ pub(crate) fn retire_older(volume: &Volume, opened: &Token) -> Result<Vec<u32>, 
     // Only TPM tokens, and never the one that opened or its siblings: a damaged list must not cost the last key.
     let siblings = |token: &Token| token.json.get(REPLACES) == opened.json.get(REPLACES);
     let (old, kept): (Vec<_>, Vec<_>) = tokens.iter().partition(|token| {
-        listed.contains(&token.id) && token.id != opened.id && !siblings(token) && token.kind().ends_with("-tpm2")
+        listed.contains(&token.id)
+            && token.id != opened.id
+            && !siblings(token)
+            && token.kind().ends_with("-tpm2")
     });
     let in_use: Vec<u32> = kept.iter().flat_map(|token| token.keyslots()).collect();
     for token in &old {
@@ -146,14 +175,26 @@ const MODHEX: &[u8; 16] = b"cbdefghijklnrtuv";
 ///
 /// # Errors
 /// [`Error::Usage`] when the given passphrase opens nothing; [`Error::Cryptsetup`].
-pub fn recovery(device: &Path, unlock_key_file: Option<&Path>, sources: &Sources) -> Result<(Zeroizing<String>, u32), Error> {
+pub fn recovery(
+    device: &Path,
+    unlock_key_file: Option<&Path>,
+    sources: &Sources,
+) -> Result<(Zeroizing<String>, u32), Error> {
     let volume = Volume::open(device)?;
     let unlocking = match unlock_key_file {
         Some(path) => read_passphrase(path, path == Path::new("-"))?,
-        None => Zeroizing::new(unlock::unlock(device, sources)?.passphrase.as_bytes().to_vec()),
+        None => Zeroizing::new(
+            unlock::unlock(device, sources)?
+                .passphrase
+                .as_bytes()
+                .to_vec(),
+        ),
     };
     if !volume.is_opened_by(&unlocking)? {
-        return Err(Error::Usage { what: "--unlock-key-file", problem: "does not open the volume".into() });
+        return Err(Error::Usage {
+            what: "--unlock-key-file",
+            problem: "does not open the volume".into(),
+        });
     }
     let secret = tpm_seal::Secret::generate()?;
     let mut words = Zeroizing::new(String::with_capacity(72));
@@ -162,7 +203,9 @@ pub fn recovery(device: &Path, unlock_key_file: Option<&Path>, sources: &Sources
             words.push('-');
         }
         for nibble in [byte >> 4, byte & 15] {
-            words.push(char::from(MODHEX.get(usize::from(nibble)).copied().unwrap_or(b'c')));
+            words.push(char::from(
+                MODHEX.get(usize::from(nibble)).copied().unwrap_or(b'c'),
+            ));
         }
     }
     let slot = volume.add_key(&unlocking, words.as_bytes())?;
@@ -181,7 +224,10 @@ mod tests {
     #[test]
     fn takes_only_whole_sha256_values() {
         assert!(pcr_7(&"ab".repeat(32)).is_ok());
-        assert_eq!(pcr_7("ab").unwrap_err().to_string(), "--pcr7: 'ab' is not 64 hexadecimal digits");
+        assert_eq!(
+            pcr_7("ab").unwrap_err().to_string(),
+            "--pcr7: 'ab' is not 64 hexadecimal digits"
+        );
         assert!(pcr_7(&"é".repeat(32)).is_err());
     }
 }

@@ -6,10 +6,10 @@ use efivars::{Efivarfs, SignatureDatabase, VariableName};
 use serde_json::{Map, Value, json};
 use tpm_seal::{PcrSelection, PolicyKey};
 
+use crate::Error;
 use crate::luks::Volume;
 use crate::node::Sources;
 use crate::unlock::{tpm_tokens, with_causes};
-use crate::Error;
 
 /// Registers that a measured boot fills.
 const REGISTERS: [u8; 13] = [0, 1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 14];
@@ -37,13 +37,18 @@ pub fn secure_boot() -> Result<Option<bool>, Error> {
 fn loader_text(name: &str) -> Option<String> {
     let name: VariableName = format!("{name}-{LOADER}").parse().ok()?;
     let data = variable(&name).ok()??;
-    let units: Vec<u16> = data.chunks_exact(2).map(|pair| u16::from(pair[0]) | u16::from(pair[1]) << 8).collect();
+    let units: Vec<u16> = data
+        .chunks_exact(2)
+        .map(|pair| u16::from(pair[0]) | u16::from(pair[1]) << 8)
+        .collect();
     let text = String::from_utf16_lossy(&units);
     Some(text.trim_end_matches('\0').to_owned())
 }
 
 fn certificates(name: &VariableName) -> Result<Value, Error> {
-    let Some(data) = variable(name)? else { return Ok(json!([])) };
+    let Some(data) = variable(name)? else {
+        return Ok(json!([]));
+    };
     let database = SignatureDatabase::parse_lenient(&data)?;
     let list: Vec<Value> = database
         .certificates()
@@ -62,7 +67,8 @@ fn certificates(name: &VariableName) -> Result<Value, Error> {
 /// # Errors
 /// [`Error::NotLuks`] and the like for a volume that was asked for.
 pub fn status(device: Option<&Path>, sources: &Sources) -> Result<Value, Error> {
-    let setup_mode = variable(&efivars::SETUP_MODE)?.and_then(|data| data.first().map(|byte| *byte == 1));
+    let setup_mode =
+        variable(&efivars::SETUP_MODE)?.and_then(|data| data.first().map(|byte| *byte == 1));
     let pcr_key = match sources.policy_key() {
         Ok(key) => key.as_ref().map(PolicyKey::fingerprint).into(),
         Err(error) => json!({ "error": with_causes(&error) }),
@@ -118,7 +124,9 @@ fn volume(device: &Path) -> Result<Value, Error> {
             })
         })
         .collect();
-    Ok(json!({ "device": device, "tokens": tokens, "damaged": damaged, "keyslots": volume.keyslots()? }))
+    Ok(
+        json!({ "device": device, "tokens": tokens, "damaged": damaged, "keyslots": volume.keyslots()? }),
+    )
 }
 
 /// The same for people.
@@ -134,15 +142,30 @@ pub fn text(document: &Value) -> String {
         Value::String(text) => format!("{name}: {text}\n"),
         other => format!("{name}: {other}\n"),
     };
-    let mut out = format!("Secure Boot: {}\n", word(&document["secure_boot"], "on", "off"));
-    out.push_str(&format!("Setup mode: {}\n", word(&document["setup_mode"], "yes", "no")));
-    for (name, field) in [("Stub", "stub"), ("Boot loader", "loader"), ("Entry", "entry"), ("Image", "image")] {
+    let mut out = format!(
+        "Secure Boot: {}\n",
+        word(&document["secure_boot"], "on", "off")
+    );
+    out.push_str(&format!(
+        "Setup mode: {}\n",
+        word(&document["setup_mode"], "yes", "no")
+    ));
+    for (name, field) in [
+        ("Stub", "stub"),
+        ("Boot loader", "loader"),
+        ("Entry", "entry"),
+        ("Image", "image"),
+    ] {
         out.push_str(&line(name, &document["uki"][field]));
     }
     for name in ["PK", "KEK", "db"] {
         for certificate in document["keys"][name].as_array().into_iter().flatten() {
             let field = |field: &str| certificate[field].as_str().unwrap_or_default().to_owned();
-            out.push_str(&format!("{name}: {} (SHA-256 {})\n", field("subject"), field("sha256")));
+            out.push_str(&format!(
+                "{name}: {} (SHA-256 {})\n",
+                field("subject"),
+                field("sha256")
+            ));
         }
     }
     out.push_str(&line("PCR key", &document["pcr_key"]));
@@ -158,13 +181,21 @@ pub fn text(document: &Value) -> String {
             out.push_str(&format!("PCR {pcr} (sha256): {value}\n"));
         }
     }
-    for token in document["volume"]["tokens"].as_array().into_iter().flatten() {
+    for token in document["volume"]["tokens"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
         out.push_str(&format!(
             "Token {}: {}, key slots {}, {}\n",
             token["id"],
             token["type"].as_str().unwrap_or_default(),
             token["keyslots"],
-            if token["pin"] == true { "with PIN" } else { "no PIN" },
+            if token["pin"] == true {
+                "with PIN"
+            } else {
+                "no PIN"
+            },
         ));
     }
     out

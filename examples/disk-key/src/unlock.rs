@@ -49,7 +49,9 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
     let (tokens, mut reasons) = tpm_tokens(&volume)?;
     if tokens.is_empty() {
         return Err(if reasons.is_empty() {
-            Error::NoToken { device: device.to_owned() }
+            Error::NoToken {
+                device: device.to_owned(),
+            }
         } else {
             Error::Refused { reasons }
         });
@@ -57,7 +59,9 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
     let mut tpm = sources.tpm()?;
     let evidence = sources.evidence()?;
     // Tokens without a PIN first: nobody is asked for what is not needed.
-    let (with_pin, without): (Vec<_>, Vec<_>) = tokens.into_iter().partition(|(_, parsed)| parsed.needs_pin());
+    let (with_pin, without): (Vec<_>, Vec<_>) = tokens
+        .into_iter()
+        .partition(|(_, parsed)| parsed.needs_pin());
     let mut asked: Option<Evidence> = None;
     for (token, parsed) in without.into_iter().chain(with_pin) {
         let used = if parsed.needs_pin() {
@@ -78,13 +82,23 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
             Ok(secret) => {
                 let passphrase = secret.to_passphrase();
                 if !volume.is_opened_by(passphrase.as_bytes())? {
-                    reasons.push(format!("token {}: unsealed, but its key slot is gone", token.id));
+                    reasons.push(format!(
+                        "token {}: unsealed, but its key slot is gone",
+                        token.id
+                    ));
                     continue;
                 }
                 let retired = reseal::retire_older(&volume, &token)?;
-                return Ok(Unlocked { passphrase, token: token.id, keyslots: token.keyslots(), retired });
+                return Ok(Unlocked {
+                    passphrase,
+                    token: token.id,
+                    keyslots: token.keyslots(),
+                    retired,
+                });
             }
-            Err(tpm_seal::Error::Refused(reason)) => reasons.push(format!("token {}: {reason}", token.id)),
+            Err(tpm_seal::Error::Refused(reason)) => {
+                reasons.push(format!("token {}: {reason}", token.id))
+            }
             Err(other) => reasons.push(format!("token {}: {}", token.id, with_causes(&other))),
         }
     }
@@ -95,9 +109,14 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
 fn fits(tpm: &mut Tpm, token: &TpmToken, evidence: &Evidence) -> Result<(), String> {
     let mut measured = Vec::new();
     for selection in token.registers().map_err(|error| error.to_string())? {
-        measured.push(tpm.pcr_values(selection).map_err(|error| error.to_string())?);
+        measured.push(
+            tpm.pcr_values(selection)
+                .map_err(|error| error.to_string())?,
+        );
     }
-    let policy = token.policy(&measured, evidence).map_err(|reason| reason.to_string())?;
+    let policy = token
+        .policy(&measured, evidence)
+        .map_err(|reason| reason.to_string())?;
     match policy.check(&measured, evidence) {
         Ok(()) | Err(tpm_seal::Refusal::PinNeeded) => Ok(()),
         Err(reason) => Err(reason.to_string()),

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use rsa::RsaPrivateKey;
 
+use crate::Error;
 use crate::keys::{self, Passphrase};
 use crate::profile::Profile;
-use crate::Error;
 
 /// The options that all builds share.
 #[derive(Debug, Clone, Default, Args)]
@@ -90,7 +90,11 @@ pub struct BuildOptions {
     #[arg(long = "phases", value_name = "PATH")]
     pub phases: Vec<String>,
     /// PCR banks to sign, joined by commas
-    #[arg(long, value_name = "BANKS", default_value = "sha1,sha256,sha384,sha512")]
+    #[arg(
+        long,
+        value_name = "BANKS",
+        default_value = "sha1,sha256,sha384,sha512"
+    )]
     pub banks: String,
     /// Further boot profile of the UKI: ID[:TITLE]=COMMAND LINE; may be repeated
     #[arg(long = "uki-profile", value_name = "PROFILE")]
@@ -176,7 +180,10 @@ impl Arch {
         match text {
             "amd64" | "x86_64" | "x64" => Ok(Self::Amd64),
             "arm64" | "aarch64" => Ok(Self::Arm64),
-            other => Err(Error::usage("--arch", format!("'{other}' is not known, only amd64 and arm64"))),
+            other => Err(Error::usage(
+                "--arch",
+                format!("'{other}' is not known, only amd64 and arm64"),
+            )),
         }
     }
 }
@@ -188,8 +195,16 @@ impl BuildOptions {
             return Ok((self, Vec::new()));
         };
         let profile = Profile::read(path)?;
-        if let Some(kind) = profile.output.kind.as_deref().filter(|kind| !kinds.contains(kind)) {
-            return Err(Error::usage("output.kind", format!("the profile makes '{kind}', this command does not")));
+        if let Some(kind) = profile
+            .output
+            .kind
+            .as_deref()
+            .filter(|kind| !kinds.contains(kind))
+        {
+            return Err(Error::usage(
+                "output.kind",
+                format!("the profile makes '{kind}', this command does not"),
+            ));
         }
         fn fill<T>(flag: &mut Option<T>, profile: Option<T>) {
             if flag.is_none() {
@@ -212,8 +227,14 @@ impl BuildOptions {
             fill(&mut self.kek, keys.key_exchange_key_path);
             fill(&mut self.db, keys.signature_key_path);
         }
-        let iso = profile.output.iso_options.and_then(|options| options.sd_boot_enroll_keys);
-        let image = profile.output.image_options.and_then(|options| options.sd_boot_enroll_keys);
+        let iso = profile
+            .output
+            .iso_options
+            .and_then(|options| options.sd_boot_enroll_keys);
+        let image = profile
+            .output
+            .image_options
+            .and_then(|options| options.sd_boot_enroll_keys);
         fill(&mut self.enroll_keys, iso.or(image));
         Ok((self, profile.customization.extra_kernel_args))
     }
@@ -225,23 +246,48 @@ impl BuildOptions {
     /// serve, [`Error::Usage`] an option or profile field without meaning here.
     pub fn resolve(self, kinds: &[&str]) -> Result<Assets, Error> {
         let (options, extra_args) = self.with_profile(kinds)?;
-        let arch = Arch::parse(options.arch.as_deref().unwrap_or(match std::env::consts::ARCH {
-            "aarch64" => "arm64",
-            _ => "amd64",
-        }))?;
+        let arch = Arch::parse(
+            options
+                .arch
+                .as_deref()
+                .unwrap_or(match std::env::consts::ARCH {
+                    "aarch64" => "arm64",
+                    _ => "amd64",
+                }),
+        )?;
         let installed = |name: &str| PathBuf::from(format!("/usr/install/{}/{name}", arch.name()));
         let kernel = pick(
             options.kernel.as_deref(),
-            Lookup { what: "the kernel", flag: "--kernel", places: vec![installed("vmlinuz")] },
+            Lookup {
+                what: "the kernel",
+                flag: "--kernel",
+                places: vec![installed("vmlinuz")],
+            },
         )?;
         let initramfs = if options.initramfs.is_empty() {
             let places = vec![installed("initramfs.xz")];
-            vec![pick(None, Lookup { what: "the initramfs", flag: "--initramfs", places })?]
+            vec![pick(
+                None,
+                Lookup {
+                    what: "the initramfs",
+                    flag: "--initramfs",
+                    places,
+                },
+            )?]
         } else {
             options
                 .initramfs
                 .iter()
-                .map(|path| pick(Some(path), Lookup { what: "the initramfs", flag: "--initramfs", places: vec![] }))
+                .map(|path| {
+                    pick(
+                        Some(path),
+                        Lookup {
+                            what: "the initramfs",
+                            flag: "--initramfs",
+                            places: vec![],
+                        },
+                    )
+                })
                 .collect::<Result<_, _>>()?
         };
         let systemd = Path::new("/usr/lib/systemd/boot/efi");
@@ -259,9 +305,16 @@ impl BuildOptions {
         let os_release = options.os_release.as_deref().map(read).transpose()?;
         let cmdline = command_line(options.cmdline.as_deref(), &extra_args)?;
         let (signing_key, signing_cert, signing_cert_path) = options.signer()?;
-        let pcr_key_path = options.key_file(options.pcr_key.as_deref(), "pcr-signing-key.pem", "--pcr-key", "pcr")?;
-        let pcr_passphrase =
-            Passphrase::new(options.pcr_key_passphrase_file.clone(), "IMAGER_PCR_KEY_PASSPHRASE");
+        let pcr_key_path = options.key_file(
+            options.pcr_key.as_deref(),
+            "pcr-signing-key.pem",
+            "--pcr-key",
+            "pcr",
+        )?;
+        let pcr_passphrase = Passphrase::new(
+            options.pcr_key_passphrase_file.clone(),
+            "IMAGER_PCR_KEY_PASSPHRASE",
+        );
         let pcr_key = keys::read_private_key(&pcr_key_path, &pcr_passphrase)?;
         let label = label(&options, os_release.as_deref());
         Ok(Assets {
@@ -285,21 +338,43 @@ impl BuildOptions {
     /// # Errors
     /// As [`BuildOptions::resolve`].
     pub fn signer(&self) -> Result<(RsaPrivateKey, Vec<u8>, PathBuf), Error> {
-        let key_path = self.key_file(self.signing_key.as_deref(), "uki-signing-key.pem", "--signing-key", "uki")?;
-        let cert_path = self.key_file(self.signing_cert.as_deref(), "uki-signing-cert.pem", "--signing-cert", "uki")?;
+        let key_path = self.key_file(
+            self.signing_key.as_deref(),
+            "uki-signing-key.pem",
+            "--signing-key",
+            "uki",
+        )?;
+        let cert_path = self.key_file(
+            self.signing_cert.as_deref(),
+            "uki-signing-cert.pem",
+            "--signing-cert",
+            "uki",
+        )?;
         let passphrase = Passphrase::new(self.key_passphrase_file.clone(), "IMAGER_KEY_PASSPHRASE");
         let key = keys::read_private_key(&key_path, &passphrase)?;
         let certificate = read(&cert_path)?;
         let chain = authenticode::Certificate::from_pem_or_der(&certificate)
             .map_err(|error| Error::input("certificate", &cert_path, error))?;
-        let signer = chain.first().map(|first| first.as_der()).unwrap_or_default();
+        let signer = chain
+            .first()
+            .map(|first| first.as_der())
+            .unwrap_or_default();
         if !keys::belongs_to(&key, signer) {
-            return Err(Error::KeyMismatch { key: key_path, certificate: cert_path });
+            return Err(Error::KeyMismatch {
+                key: key_path,
+                certificate: cert_path,
+            });
         }
         Ok((key, certificate, cert_path))
     }
 
-    fn key_file(&self, given: Option<&Path>, name: &str, flag: &'static str, gen_word: &str) -> Result<PathBuf, Error> {
+    fn key_file(
+        &self,
+        given: Option<&Path>,
+        name: &str,
+        flag: &'static str,
+        gen_word: &str,
+    ) -> Result<PathBuf, Error> {
         let path = given.map_or_else(|| self.secureboot_dir.join(name), Path::to_owned);
         if given.is_none() && path.symlink_metadata().is_err() {
             return Err(Error::Missing {
@@ -357,17 +432,33 @@ fn pick(given: Option<&Path>, default: Lookup) -> Result<PathBuf, Error> {
         // Opened now, so that a name that was mistyped is told before any work.
         return match fs::File::open(path).and_then(|file| file.metadata()) {
             Ok(meta) if meta.is_file() => Ok(path.to_owned()),
-            Ok(_) => Err(Error::usage(default.flag, format!("{} is not a file", path.display()))),
+            Ok(_) => Err(Error::usage(
+                default.flag,
+                format!("{} is not a file", path.display()),
+            )),
             Err(source) => Err(Error::io("read", path, source)),
         };
     }
-    default.places.iter().find(|place| place.is_file()).cloned().ok_or_else(|| Error::Missing {
-        what: default.what,
-        hint: {
-            let places: Vec<_> = default.places.iter().map(|place| place.display().to_string()).collect();
-            format!("give it with {} (looked for {})", default.flag, places.join(", "))
-        },
-    })
+    default
+        .places
+        .iter()
+        .find(|place| place.is_file())
+        .cloned()
+        .ok_or_else(|| Error::Missing {
+            what: default.what,
+            hint: {
+                let places: Vec<_> = default
+                    .places
+                    .iter()
+                    .map(|place| place.display().to_string())
+                    .collect();
+                format!(
+                    "give it with {} (looked for {})",
+                    default.flag,
+                    places.join(", ")
+                )
+            },
+        })
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
@@ -390,27 +481,48 @@ fn command_line(given: Option<&str>, extra: &[String]) -> Result<Vec<u8>, Error>
         line.push_str(argument);
     }
     if let Some(bad) = line.chars().find(|c| c.is_control() && !c.is_whitespace()) {
-        return Err(Error::usage("--cmdline", format!("has the control character {:#04x}", u32::from(bad))));
+        return Err(Error::usage(
+            "--cmdline",
+            format!("has the control character {:#04x}", u32::from(bad)),
+        ));
     }
-    Ok(line.split_whitespace().collect::<Vec<_>>().join(" ").into_bytes())
+    Ok(line
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .into_bytes())
 }
 
 /// `Name-version`, of characters that every file system and firmware takes.
 fn label(options: &BuildOptions, os_release: Option<&[u8]>) -> String {
     let field = |name: &str| {
         let text = String::from_utf8_lossy(os_release?);
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))?;
+        let value = text.lines().find_map(|line| {
+            line.strip_prefix(name)?
+                .strip_prefix('=')
+                .map(str::to_owned)
+        })?;
         let value = value.trim().trim_matches(['"', '\'']).to_owned();
         (!value.is_empty()).then_some(value)
     };
-    let name = options.os_name.clone().or_else(|| field("ID")).unwrap_or_else(|| "linux".into());
+    let name = options
+        .os_name
+        .clone()
+        .or_else(|| field("ID"))
+        .unwrap_or_else(|| "linux".into());
     let version = options
         .version
         .clone()
         .or_else(|| field("IMAGE_VERSION"))
         .or_else(|| field("VERSION_ID"));
     let joined = version.map_or(name.clone(), |version| format!("{name}-{version}"));
-    let safe = |c: char| if c.is_ascii_alphanumeric() || "-_.+~".contains(c) { c } else { '_' };
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_.+~".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
     joined.chars().map(safe).take(60).collect()
 }
 
@@ -421,7 +533,10 @@ mod tests {
     #[test]
     fn collapses_blanks_of_a_text_and_appends_the_profiles_arguments() {
         let extra = ["a=b".to_owned()];
-        assert_eq!(command_line(Some("  quiet   splash "), &extra).unwrap(), b"quiet splash a=b");
+        assert_eq!(
+            command_line(Some("  quiet   splash "), &extra).unwrap(),
+            b"quiet splash a=b"
+        );
         assert_eq!(command_line(None, &[]).unwrap(), b"");
         assert_eq!(
             command_line(Some("a\u{1}"), &[]).unwrap_err().to_string(),
@@ -438,7 +553,10 @@ mod tests {
 
     #[test]
     fn output_is_a_folder_unless_it_has_the_results_ending() {
-        let with = |output: &str| BuildOptions { output: output.into(), ..BuildOptions::default() };
+        let with = |output: &str| BuildOptions {
+            output: output.into(),
+            ..BuildOptions::default()
+        };
         assert_eq!(with("x").output_path("a.iso"), Path::new("x/a.iso"));
         assert_eq!(with("x/b.iso").output_path("a.iso"), Path::new("x/b.iso"));
     }

@@ -32,7 +32,11 @@ pub struct Made {
 }
 
 fn open(options: &BuildOptions, name: &str) -> Result<Output, Error> {
-    let existing = if options.force { Existing::Replace } else { Existing::Keep };
+    let existing = if options.force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
     Output::create(&options.output_path(name), 0o644, existing)
 }
 
@@ -46,11 +50,23 @@ fn scratch(beside: &Output) -> Result<Output, Error> {
 fn made(output: PathBuf, len: u64, uki: &BuiltUki, options: &BuildOptions) -> Result<Made, Error> {
     let paths = build_uki::phase_paths(&options.phases);
     let mut phases = serde_json::Map::new();
-    for prediction in uki.boot.registers(&paths).map_err(|error| Error::step("predict PCR 11", error))? {
-        let banks = phases.entry(prediction.phase.to_string()).or_insert_with(|| serde_json::json!({}));
+    for prediction in uki
+        .boot
+        .registers(&paths)
+        .map_err(|error| Error::step("predict PCR 11", error))?
+    {
+        let banks = phases
+            .entry(prediction.phase.to_string())
+            .or_insert_with(|| serde_json::json!({}));
         banks[prediction.value.bank().name()] = prediction.value.to_string().into();
     }
-    Ok(Made { output, len, uki_len: uki.len, stub: uki.stub_version.clone(), pcr11: phases.into() })
+    Ok(Made {
+        output,
+        len,
+        uki_len: uki.len,
+        stub: uki.stub_version.clone(),
+        pcr11: phases.into(),
+    })
 }
 
 fn publish(output: Output, progress: &Progress) -> Result<PathBuf, Error> {
@@ -65,7 +81,10 @@ fn publish(output: Output, progress: &Progress) -> Result<PathBuf, Error> {
 /// What the inputs or the disk refuse.
 pub fn uki(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
     let assets = resolve(options, &["uki"], progress)?;
-    let mut out = open(&assets.options, &format!("metal-{}-secureboot-uki.efi", assets.arch.name()))?;
+    let mut out = open(
+        &assets.options,
+        &format!("metal-{}-secureboot-uki.efi", assets.arch.name()),
+    )?;
     let built = build_uki::build(&assets, &mut out, progress)?;
     progress.message("UKI ready");
     made(publish(out, progress)?, built.len, &built, &assets.options)
@@ -77,7 +96,10 @@ pub fn uki(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
 /// As [`uki`].
 pub fn iso(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
     let assets = resolve(options, &["iso"], progress)?;
-    let mut out = open(&assets.options, &format!("metal-{}-secureboot.iso", assets.arch.name()))?;
+    let mut out = open(
+        &assets.options,
+        &format!("metal-{}-secureboot.iso", assets.arch.name()),
+    )?;
     let mut uki = scratch(&out)?;
     let built = build_uki::build(&assets, &mut uki, progress)?;
     progress.message("UKI ready");
@@ -101,22 +123,44 @@ pub fn iso(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
 /// # Errors
 /// As [`uki`].
 pub fn disk(options: DiskOptions, progress: &Progress) -> Result<Made, Error> {
-    let from_profile = options.build.profile.as_deref().map(Profile::read).transpose()?.unwrap_or_default();
+    let from_profile = options
+        .build
+        .profile
+        .as_deref()
+        .map(Profile::read)
+        .transpose()?
+        .unwrap_or_default();
     let image = from_profile.output.image_options.unwrap_or_default();
-    let sector_len = u64::from(options.sector_size.or(image.disk_sector_size).unwrap_or(512));
+    let sector_len = u64::from(
+        options
+            .sector_size
+            .or(image.disk_sector_size)
+            .unwrap_or(512),
+    );
     let len = match options.disk_size.as_deref() {
         Some(text) => parse_size(text)?,
         None => image.disk_size.unwrap_or(1246 << 20),
     };
-    let format = options.format.or(from_profile.output.out_format).unwrap_or_else(|| "raw".into());
+    let format = options
+        .format
+        .or(from_profile.output.out_format)
+        .unwrap_or_else(|| "raw".into());
     let compressed = match format.trim_start_matches('.') {
         "raw" => false,
         "zst" => true,
-        other => return Err(Error::usage("--format", format!("'{other}' is neither raw nor zst"))),
+        other => {
+            return Err(Error::usage(
+                "--format",
+                format!("'{other}' is neither raw nor zst"),
+            ));
+        }
     };
     let assets = resolve(options.build, &["image"], progress)?;
     let ending = if compressed { "raw.zst" } else { "raw" };
-    let mut out = open(&assets.options, &format!("metal-{}-secureboot.{ending}", assets.arch.name()))?;
+    let mut out = open(
+        &assets.options,
+        &format!("metal-{}-secureboot.{ending}", assets.arch.name()),
+    )?;
     let mut uki = scratch(&out)?;
     let built = build_uki::build(&assets, &mut uki, progress)?;
     progress.message("UKI ready");
@@ -125,7 +169,10 @@ pub fn disk(options: DiskOptions, progress: &Progress) -> Result<Made, Error> {
     let meta = 1 << 20;
     let esp_len = len.saturating_sub(meta + (3 << 20)) >> 20 << 20;
     let time = medium::timestamp()?;
-    let esp = Fat::new(tree).label("EFI").kind(iso9660::FatKind::Fat32).time(time);
+    let esp = Fat::new(tree)
+        .label("EFI")
+        .kind(iso9660::FatKind::Fat32)
+        .time(time);
     let plan = Disk::new("talos-image-disk")
         .sector_len(sector_len)
         .len(len)
@@ -134,14 +181,17 @@ pub fn disk(options: DiskOptions, progress: &Progress) -> Result<Made, Error> {
         .plan()
         .map_err(|error| Error::step("lay out the disk", error))?;
     if compressed {
-        let mut encoder = zstd::Encoder::new(&mut out, 18).map_err(|source| Error::step("compress", source))?;
+        let mut encoder =
+            zstd::Encoder::new(&mut out, 18).map_err(|source| Error::step("compress", source))?;
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
         encoder
             .multithread(u32::try_from(threads).unwrap_or(1))
             .and_then(|()| encoder.include_checksum(true))
             .map_err(|source| Error::step("compress", source))?;
         write_stream(&plan, &mut encoder, "disk image", progress)?;
-        encoder.finish().map_err(|source| Error::step("compress", source))?;
+        encoder
+            .finish()
+            .map_err(|source| Error::step("compress", source))?;
     } else {
         write(&plan, &mut out, "disk image", progress)?;
     }
@@ -153,7 +203,11 @@ pub fn disk(options: DiskOptions, progress: &Progress) -> Result<Made, Error> {
 ///
 /// # Errors
 /// As [`BuildOptions::resolve`].
-pub(crate) fn resolve(options: BuildOptions, kinds: &[&str], progress: &Progress) -> Result<Assets, Error> {
+pub(crate) fn resolve(
+    options: BuildOptions,
+    kinds: &[&str],
+    progress: &Progress,
+) -> Result<Assets, Error> {
     let assets = options.resolve(kinds)?;
     progress.message("profile ready:");
     progress.message(format_args!("  arch: {}", assets.arch.name()));
@@ -162,11 +216,19 @@ pub(crate) fn resolve(options: BuildOptions, kinds: &[&str], progress: &Progress
         progress.message(format_args!("  initramfs: {}", part.display()));
     }
     progress.message(format_args!("  systemd-stub: {}", assets.stub.display()));
-    progress.message(format_args!("kernel command line: {}", String::from_utf8_lossy(&assets.cmdline)));
+    progress.message(format_args!(
+        "kernel command line: {}",
+        String::from_utf8_lossy(&assets.cmdline)
+    ));
     Ok(assets)
 }
 
-fn write(plan: &Plan, out: &mut Output, label: &'static str, progress: &Progress) -> Result<(), Error> {
+fn write(
+    plan: &Plan,
+    out: &mut Output,
+    label: &'static str,
+    progress: &Progress,
+) -> Result<(), Error> {
     // A file takes holes and shared extents; nothing but the kernel sees the bytes then.
     let bar = progress.bar(label, plan.len());
     let written = plan.write_to_file(out.file());
@@ -174,7 +236,12 @@ fn write(plan: &Plan, out: &mut Output, label: &'static str, progress: &Progress
     written.map_err(|error| Error::step("write the image", error))
 }
 
-fn write_stream(plan: &Plan, out: &mut impl Write, label: &'static str, progress: &Progress) -> Result<(), Error> {
+fn write_stream(
+    plan: &Plan,
+    out: &mut impl Write,
+    label: &'static str,
+    progress: &Progress,
+) -> Result<(), Error> {
     let mut bar = progress.bar(label, plan.len());
     struct Counted<'a, W>(&'a mut W, &'a mut crate::progress::Bar);
     impl<W: Write> Write for Counted<'_, W> {
@@ -188,11 +255,17 @@ fn write_stream(plan: &Plan, out: &mut impl Write, label: &'static str, progress
             self.0.flush()
         }
     }
-    plan.write_to(&mut Counted(out, &mut bar)).map_err(|error| Error::step("write the image", error))
+    plan.write_to(&mut Counted(out, &mut bar))
+        .map_err(|error| Error::step("write the image", error))
 }
 
 fn parse_size(text: &str) -> Result<u64, Error> {
-    let wrong = || Error::usage("--disk-size", format!("'{text}' is no size; bytes, or a number with K, M or G"));
+    let wrong = || {
+        Error::usage(
+            "--disk-size",
+            format!("'{text}' is no size; bytes, or a number with K, M or G"),
+        )
+    };
     let (digits, shift) = match text.char_indices().last() {
         Some((at, 'K' | 'k')) => (&text[..at], 10),
         Some((at, 'M' | 'm')) => (&text[..at], 20),
@@ -200,7 +273,10 @@ fn parse_size(text: &str) -> Result<u64, Error> {
         _ => (text, 0),
     };
     let number: u64 = digits.parse().map_err(|_| wrong())?;
-    number.checked_mul(1 << shift).filter(|size| (1 << 20..1 << 44).contains(size)).ok_or_else(wrong)
+    number
+        .checked_mul(1 << shift)
+        .filter(|size| (1 << 20..1 << 44).contains(size))
+        .ok_or_else(wrong)
 }
 
 /// Reads the file that a build has just written under no name yet.

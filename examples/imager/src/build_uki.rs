@@ -49,7 +49,10 @@ pub fn build(assets: &Assets, out: &mut Output, progress: &Progress) -> Result<B
         progress.warning(format_args!("{}: {warning}", assets.stub.display()));
     }
     if plan.profiles().len() > 1 && !dialect.has_profiles() {
-        let problem = format!("systemd-stub {} knows no profiles; 257 and later do", plan.stub().version());
+        let problem = format!(
+            "systemd-stub {} knows no profiles; 257 and later do",
+            plan.stub().version()
+        );
         return Err(Error::usage("--uki-profile", problem));
     }
 
@@ -59,12 +62,19 @@ pub fn build(assets: &Assets, out: &mut Output, progress: &Progress) -> Result<B
     let (boot, image) = thread::scope(|scope| {
         let boot = Worker::spawn(scope, Pcr11::new(dialect, &banks), |boot, part| {
             if let Some(measured) = part.measured() {
-                boot.observe((measured.profile, measured.section, measured.ordinal), measured.bytes);
+                boot.observe(
+                    (measured.profile, measured.section, measured.ordinal),
+                    measured.bytes,
+                );
             }
         });
-        let image = Worker::spawn(scope, ImageHasher::with_options(ImageOptions::new()), |image, part| {
-            image.update(part.bytes());
-        });
+        let image = Worker::spawn(
+            scope,
+            ImageHasher::with_options(ImageOptions::new()),
+            |image, part| {
+                image.update(part.bytes());
+            },
+        );
         let mut workers = (boot, image);
         plan.write(
             out,
@@ -90,22 +100,37 @@ pub fn build(assets: &Assets, out: &mut Output, progress: &Progress) -> Result<B
 
     let step = |error| Error::step("sign the UKI", error);
     let [signer, rest @ ..] = chain.as_slice() else {
-        return Err(Error::Missing { what: "the Secure Boot certificate", hint: "the file holds none".into() });
+        return Err(Error::Missing {
+            what: "the Secure Boot certificate",
+            hint: "the file holds none".into(),
+        });
     };
     let signed = Signing::new(signer)
         .chain(rest.iter().cloned())
         .hash(HashAlgorithm::Sha256)
         .prepare(image.finish().map_err(step)?)
-        .and_then(|prepared| prepared.sign(&authenticode::RsaSigner::new(assets.signing_key.clone())))
+        .and_then(|prepared| {
+            prepared.sign(&authenticode::RsaSigner::new(assets.signing_key.clone()))
+        })
         .map_err(step)?;
     signed.append_to(&mut out.file()).map_err(step)?;
     let len = signed.edit().map_err(step)?.len();
-    Ok(BuiltUki { boot, len, stub_version: plan.stub().version().to_owned() })
+    Ok(BuiltUki {
+        boot,
+        len,
+        stub_version: plan.stub().version().to_owned(),
+    })
 }
 
-fn plan(assets: &Assets, paths: &[PhasePath], banks: &[Bank], key_bits: usize) -> Result<Plan, Error> {
+fn plan(
+    assets: &Assets,
+    paths: &[PhasePath],
+    banks: &[Bank],
+    key_bits: usize,
+) -> Result<Plan, Error> {
     let step = |error| Error::step("lay out the UKI", error);
-    let stub = Stub::parse(&read(&assets.stub)?).map_err(|error| Error::input("systemd-stub", &assets.stub, error))?;
+    let stub = Stub::parse(&read(&assets.stub)?)
+        .map_err(|error| Error::input("systemd-stub", &assets.stub, error))?;
     let options = &assets.options;
     let pcrsig_len = pcr::signature_document_len(paths, banks, key_bits);
     let mut builder = Builder::new(stub)
@@ -124,7 +149,8 @@ fn plan(assets: &Assets, paths: &[PhasePath], banks: &[Bank], key_bits: usize) -
         builder = builder.uname(version);
     }
     for path in &options.sbat {
-        let text = String::from_utf8(read(path)?).map_err(|error| Error::input("SBAT text", path, error))?;
+        let text = String::from_utf8(read(path)?)
+            .map_err(|error| Error::input("SBAT text", path, error))?;
         builder = builder.sbat(text);
     }
     if let Some(path) = &options.splash {
@@ -140,7 +166,10 @@ fn plan(assets: &Assets, paths: &[PhasePath], banks: &[Bank], key_bits: usize) -
     builder = builder.profile(Profile::new("ID=main\n").pcrsig_len(pcrsig_len));
     for text in &options.uki_profiles {
         let extra = ExtraProfile::parse(text)?;
-        let title = extra.title.map(|title| format!("TITLE={title}\n")).unwrap_or_default();
+        let title = extra
+            .title
+            .map(|title| format!("TITLE={title}\n"))
+            .unwrap_or_default();
         let profile = Profile::new(format!("ID={}\n{title}", extra.id).into_bytes())
             .cmdline(extra.cmdline)
             .pcrsig_len(pcrsig_len);
@@ -152,8 +181,12 @@ fn plan(assets: &Assets, paths: &[PhasePath], banks: &[Bank], key_bits: usize) -
 impl<'a> ExtraProfile<'a> {
     fn parse(text: &'a str) -> Result<Self, Error> {
         let wrong = |problem: &str| Error::usage("--uki-profile", format!("'{text}': {problem}"));
-        let (head, cmdline) = text.split_once('=').ok_or_else(|| wrong("ID[:TITLE]=COMMAND LINE expected"))?;
-        let (id, title) = head.split_once(':').map_or((head, None), |(id, title)| (id, Some(title)));
+        let (head, cmdline) = text
+            .split_once('=')
+            .ok_or_else(|| wrong("ID[:TITLE]=COMMAND LINE expected"))?;
+        let (id, title) = head
+            .split_once(':')
+            .map_or((head, None), |(id, title)| (id, Some(title)));
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if id.is_empty() || !id.chars().all(plain) {
             return Err(wrong("the ID takes letters, digits, '-', '_' and '.'"));
@@ -170,9 +203,15 @@ impl<'a> ExtraProfile<'a> {
 /// # Errors
 /// [`Error::Usage`] names the unknown one.
 pub fn parse_banks(text: &str) -> Result<Vec<Bank>, Error> {
-    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let names = text
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty());
     let banks: Vec<Bank> = names
-        .map(|name| name.parse().map_err(|error| Error::usage("--banks", format!("'{name}': {error}"))))
+        .map(|name| {
+            name.parse()
+                .map_err(|error| Error::usage("--banks", format!("'{name}': {error}")))
+        })
         .collect::<Result<_, _>>()?;
     if banks.is_empty() {
         return Err(Error::usage("--banks", "at least one bank is needed"));
@@ -206,7 +245,10 @@ mod tests {
     #[test]
     fn profiles_have_an_id_perhaps_a_title_and_a_command_line() {
         let full = ExtraProfile::parse("reset:Reset disk=console=ttyS0 wipe=system").unwrap();
-        assert_eq!((full.id, full.title, full.cmdline), ("reset", Some("Reset disk"), "console=ttyS0 wipe=system"));
+        assert_eq!(
+            (full.id, full.title, full.cmdline),
+            ("reset", Some("Reset disk"), "console=ttyS0 wipe=system")
+        );
         assert_eq!(ExtraProfile::parse("a=").unwrap().cmdline, "");
         assert!(ExtraProfile::parse("no command line").is_err());
         assert!(ExtraProfile::parse("a b=x").is_err());
@@ -222,8 +264,16 @@ mod tests {
 
     #[test]
     fn banks_are_named() {
-        assert_eq!(parse_banks("sha256, sha1").unwrap(), [Bank::Sha256, Bank::Sha1]);
-        assert!(parse_banks("md5").unwrap_err().to_string().starts_with("--banks: 'md5'"));
+        assert_eq!(
+            parse_banks("sha256, sha1").unwrap(),
+            [Bank::Sha256, Bank::Sha1]
+        );
+        assert!(
+            parse_banks("md5")
+                .unwrap_err()
+                .to_string()
+                .starts_with("--banks: 'md5'")
+        );
         assert!(parse_banks("").is_err());
     }
 }

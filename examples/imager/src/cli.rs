@@ -10,12 +10,15 @@ use crate::assets::BuildOptions;
 ///
 /// Progress goes to standard error, results to files, and with --json one document to standard output.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit codes: 0 done, or the answer is yes; 1 the answer is no; 2 wrong use, or an input that cannot be read.
+#[command(
+    version,
+    after_help = "Exit codes: 0 done, or the answer is yes; 1 the answer is no; 2 wrong use, or an input that cannot be read.
 
 Example, from nothing to a medium that enrols its own keys:
   imager gen uki && imager gen pcr && imager gen database
   imager secureboot-iso --kernel vmlinuz --initramfs initramfs.xz --cmdline 'console=ttyS0' --os-release os-release
-  imager predict _out/metal-amd64-secureboot.iso")]
+  imager predict _out/metal-amd64-secureboot.iso"
+)]
 pub struct Cli {
     /// Print one JSON document on standard output
     #[arg(long, global = true)]
@@ -30,7 +33,10 @@ pub struct Cli {
 
 /// The subcommands.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::exhaustive_enums, reason = "the program has to handle every command")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the program has to handle every command"
+)]
 pub enum Command {
     /// Make keys, certificates and enrolment files
     Gen {
@@ -39,17 +45,25 @@ pub enum Command {
         what: Gen,
     },
     /// Build the ISO that boots as CD and USB stick and enrols its keys
-    #[command(after_help = "Example: imager secureboot-iso --kernel vmlinuz --initramfs initramfs.xz --cmdline 'console=ttyS0' --os-release os-release --uki-profile 'reset:Reset system disk=console=ttyS0 wipe=system'")]
+    #[command(
+        after_help = "Example: imager secureboot-iso --kernel vmlinuz --initramfs initramfs.xz --cmdline 'console=ttyS0' --os-release os-release --uki-profile 'reset:Reset system disk=console=ttyS0 wipe=system'"
+    )]
     SecurebootIso(BuildOptions),
     /// Build the signed UKI alone, for PXE and HTTP boot
-    #[command(after_help = "Example: imager secureboot-metal-uki --kernel vmlinuz --initramfs initramfs.xz --cmdline 'console=ttyS0'")]
+    #[command(
+        after_help = "Example: imager secureboot-metal-uki --kernel vmlinuz --initramfs initramfs.xz --cmdline 'console=ttyS0'"
+    )]
     SecurebootMetalUki(BuildOptions),
     /// Build a disk image with an EFI system partition
-    #[command(after_help = "Example: imager secureboot-metal --kernel vmlinuz --initramfs initramfs.xz --cmdline 'console=ttyS0' --format zst")]
+    #[command(
+        after_help = "Example: imager secureboot-metal --kernel vmlinuz --initramfs initramfs.xz --cmdline 'console=ttyS0' --format zst"
+    )]
     SecurebootMetal(DiskOptions),
     /// Predict the registers that booting a UKI or ISO gives
-    #[command(after_help = "Example: imager predict _out/metal-amd64-secureboot.iso --bank sha256 --phases enter-initrd
-         imager predict --event-log binary_bios_measurements")]
+    #[command(
+        after_help = "Example: imager predict _out/metal-amd64-secureboot.iso --bank sha256 --phases enter-initrd
+         imager predict --event-log binary_bios_measurements"
+    )]
     Predict(PredictOptions),
     /// Show what is in a UKI, ISO, .auth, .esl, variable store, event log or token
     #[command(after_help = "Example: imager inspect _out/db.auth")]
@@ -58,20 +72,27 @@ pub enum Command {
     #[command(after_help = "Example: imager verify --db uki-signing-cert.pem BOOTX64.EFI")]
     Verify(VerifyOptions),
     /// Sign an EFI image for Secure Boot
-    #[command(after_help = "Example: imager sign --key uki-signing-key.pem --cert uki-signing-cert.pem --output signed.efi image.efi")]
+    #[command(
+        after_help = "Example: imager sign --key uki-signing-key.pem --cert uki-signing-cert.pem --output signed.efi image.efi"
+    )]
     Sign(SignOptions),
     /// Tell why measured registers differ from the predicted ones
     #[command(after_help = "Example: imager explain uki.efi --pcr11 6c0f…
          imager explain _out/metal-amd64-secureboot.iso --event-log binary_bios_measurements")]
     Explain(ExplainOptions),
     /// Change a finished UKI; sections that are not named stay byte for byte
-    #[command(after_help = "Example: imager edit uki.efi --set cmdline=@cmdline.txt --output new.efi")]
+    #[command(
+        after_help = "Example: imager edit uki.efi --set cmdline=@cmdline.txt --output new.efi"
+    )]
     Edit(EditOptions),
 }
 
 /// `imager gen`.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::exhaustive_enums, reason = "the program has to handle every command")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the program has to handle every command"
+)]
 pub enum Gen {
     /// The Secure Boot key and its self-signed certificate
     Uki {
@@ -92,7 +113,9 @@ pub enum Gen {
         out: OutDir,
     },
     /// PK.auth, KEK.auth and db.auth, with which a machine in setup mode enrols the keys, and the .esl files
-    #[command(after_help = "Example: imager gen database --db-cert release.pem --include-well-known-uefi-certs --well-known-certs-dir certs/")]
+    #[command(
+        after_help = "Example: imager gen database --db-cert release.pem --include-well-known-uefi-certs --well-known-certs-dir certs/"
+    )]
     Database(DatabaseOptions),
 }
 

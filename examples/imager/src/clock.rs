@@ -10,10 +10,12 @@ use crate::Error;
 /// [`Error::Usage`] when the variable is set to something else than a number.
 pub fn source_date_epoch() -> Result<Option<u64>, Error> {
     match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) if !text.is_empty() => text
-            .parse()
-            .map(Some)
-            .map_err(|_| Error::usage("SOURCE_DATE_EPOCH", format!("seconds since 1970 expected, found '{text}'"))),
+        Ok(text) if !text.is_empty() => text.parse().map(Some).map_err(|_| {
+            Error::usage(
+                "SOURCE_DATE_EPOCH",
+                format!("seconds since 1970 expected, found '{text}'"),
+            )
+        }),
         _ => Ok(None),
     }
 }
@@ -34,5 +36,7 @@ pub fn now() -> Result<SystemTime, Error> {
 /// # Errors
 /// As [`source_date_epoch`].
 pub fn now_seconds() -> Result<u64, Error> {
-    Ok(now()?.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+    Ok(now()?
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs()))
 }

@@ -25,21 +25,34 @@ impl Part {
     /// [`Error::Io`] when the file cannot be opened.
     pub fn open(path: &Path, start: u64, len: u64) -> Result<Self, Error> {
         let file = File::open(path).map_err(|source| Error::io("read", path, source))?;
-        Ok(Self { file, start, len, position: 0 })
+        Ok(Self {
+            file,
+            start,
+            len,
+            position: 0,
+        })
     }
 
     /// A second view of the same bytes.
     fn again(&self) -> io::Result<Self> {
         // A clone shares its position with the original; each read sets it, and nothing reads at the same time.
-        Ok(Self { file: self.file.try_clone()?, start: self.start, len: self.len, position: 0 })
+        Ok(Self {
+            file: self.file.try_clone()?,
+            start: self.start,
+            len: self.len,
+            position: 0,
+        })
     }
 }
 
 impl Read for Part {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.len.saturating_sub(self.position);
-        let take = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        self.file.seek(SeekFrom::Start(self.start + self.position))?;
+        let take = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        self.file
+            .seek(SeekFrom::Start(self.start + self.position))?;
         let read = self.file.read(buffer.get_mut(..take).unwrap_or_default())?;
         self.position += read as u64;
         Ok(read)
@@ -84,7 +97,10 @@ impl Contents {
     pub fn open(path: &Path) -> Result<Self, Error> {
         let mut file = File::open(path).map_err(|source| Error::io("read", path, source))?;
         let mut start = Vec::new();
-        let len = file.metadata().map_err(|source| Error::io("read", path, source))?.len();
+        let len = file
+            .metadata()
+            .map_err(|source| Error::io("read", path, source))?
+            .len();
         Read::by_ref(&mut file)
             .take(64 << 10)
             .read_to_end(&mut start)
@@ -114,7 +130,12 @@ impl Contents {
             [.., last] => esp.part(last)?,
         };
         let mut enrolment = Vec::new();
-        for (name, file) in [("db", "db.auth"), ("dbx", "dbx.auth"), ("KEK", "KEK.auth"), ("PK", "PK.auth")] {
+        for (name, file) in [
+            ("db", "db.auth"),
+            ("dbx", "dbx.auth"),
+            ("KEK", "KEK.auth"),
+            ("PK", "PK.auth"),
+        ] {
             if let Some(bytes) = read(&format!("loader/keys/auto/{file}"))? {
                 enrolment.push((name, bytes));
             }
@@ -134,7 +155,10 @@ impl Contents {
     /// # Errors
     /// [`Error::Input`] when it is no UKI.
     pub fn uki(&self) -> Result<Uki<uki::Stream<Part>>, Error> {
-        let part = self.uki.again().map_err(|source| Error::io("read", &self.path, source))?;
+        let part = self
+            .uki
+            .again()
+            .map_err(|source| Error::io("read", &self.path, source))?;
         let uki = Uki::read(part).map_err(|error| Error::input("UKI", &self.path, error))?;
         if uki.is_uki() {
             return Ok(uki);
@@ -147,16 +171,18 @@ impl Contents {
     /// # Errors
     /// As [`Contents::uki`], and read errors.
     pub fn pcr11(&self, uki: &Uki<uki::Stream<Part>>, banks: &[Bank]) -> Result<Pcr11, Error> {
-        let mut boot = Pcr11::new(pcr::Dialect::identify(uki.stub().name(), uki.stub().version()), banks);
+        let mut boot = Pcr11::new(
+            pcr::Dialect::identify(uki.stub().name(), uki.stub().version()),
+            banks,
+        );
         let mut buffer = vec![0; 1 << 20];
         let names = uki.sections().iter().map(|section| section.name().as_str());
         for (section, id) in uki.sections().iter().zip(SectionId::in_table(names)) {
-            if !section.name().is_measured() {
-                continue;
-            }
             let mut reader = uki.reader(section);
             loop {
-                let len = reader.read(&mut buffer).map_err(|source| Error::io("read", &self.path, source))?;
+                let len = reader
+                    .read(&mut buffer)
+                    .map_err(|source| Error::io("read", &self.path, source))?;
                 if len == 0 {
                     break;
                 }
@@ -171,9 +197,13 @@ impl Contents {
     /// # Errors
     /// [`Error::Input`].
     pub fn uki_image(&self) -> Result<authenticode::Image, Error> {
-        let mut part = self.uki.again().map_err(|source| Error::io("read", &self.path, source))?;
+        let mut part = self
+            .uki
+            .again()
+            .map_err(|source| Error::io("read", &self.path, source))?;
         let options = authenticode::ImageOptions::new().hashes(&authenticode::HashAlgorithm::ALL);
-        authenticode::Image::read_with(&mut part, &options).map_err(|error| Error::input("UKI", &self.path, error))
+        authenticode::Image::read_with(&mut part, &options)
+            .map_err(|error| Error::input("UKI", &self.path, error))
     }
 
     /// The UKI, or whatever EFI image the file is, hashed with these options; what is wrong with it is for the caller.
@@ -181,7 +211,10 @@ impl Contents {
         &self,
         options: &authenticode::ImageOptions,
     ) -> Result<Result<authenticode::Image, authenticode::Error>, Error> {
-        let mut part = self.uki.again().map_err(|source| Error::io("read", &self.path, source))?;
+        let mut part = self
+            .uki
+            .again()
+            .map_err(|source| Error::io("read", &self.path, source))?;
         Ok(authenticode::Image::read_with(&mut part, options))
     }
 
@@ -190,17 +223,28 @@ impl Contents {
     /// # Errors
     /// [`Error::Input`].
     pub fn loader_image(&self) -> Result<Option<authenticode::Image>, Error> {
-        let Some(bytes) = &self.loader else { return Ok(None) };
-        image(bytes).map(Some).map_err(|error| Error::input("boot loader", &self.path, error))
+        let Some(bytes) = &self.loader else {
+            return Ok(None);
+        };
+        image(bytes)
+            .map(Some)
+            .map_err(|error| Error::input("boot loader", &self.path, error))
     }
 
     /// The kernel inside, likewise: firmware measures it when the stub lets it load the kernel.
     ///
     /// # Errors
     /// [`Error::Input`], read errors.
-    pub fn kernel_image(&self, uki: &Uki<uki::Stream<Part>>) -> Result<Option<authenticode::Image>, Error> {
-        let Some(section) = uki.base().section(&SectionName::LINUX) else { return Ok(None) };
-        let bytes = uki.bytes(section).map_err(|error| Error::input("UKI", &self.path, error))?;
+    pub fn kernel_image(
+        &self,
+        uki: &Uki<uki::Stream<Part>>,
+    ) -> Result<Option<authenticode::Image>, Error> {
+        let Some(section) = uki.base().section(&SectionName::LINUX) else {
+            return Ok(None);
+        };
+        let bytes = uki
+            .bytes(section)
+            .map_err(|error| Error::input("UKI", &self.path, error))?;
         // A kernel that is no EFI image, or one whose digest tools disagree about, has no predictable measurement.
         Ok(image(&bytes).ok())
     }
@@ -220,10 +264,15 @@ pub fn digests(image: &authenticode::Image) -> Result<Vec<Digest>, Error> {
         .into_iter()
         .zip(authenticode::HashAlgorithm::ALL)
         .map(|(bank, algorithm)| {
-            let digest =
-                image.digest_as_loaded(algorithm).map_err(|error| Error::step("hash the image", error))?;
-            Digest::new(bank, digest.as_bytes())
-                .ok_or_else(|| Error::step("hash the image", "the digest has another length than its bank"))
+            let digest = image
+                .digest_as_loaded(algorithm)
+                .map_err(|error| Error::step("hash the image", error))?;
+            Digest::new(bank, digest.as_bytes()).ok_or_else(|| {
+                Error::step(
+                    "hash the image",
+                    "the digest has another length than its bank",
+                )
+            })
         })
         .collect()
 }

@@ -15,7 +15,10 @@ use crate::{Error, clock};
 /// Microsoft's certificates that are added when asked: those that third-party firmware drivers and shim need, and the
 /// keys that update dbx. The Windows authorities stay out: they would let every Windows boot loader start.
 fn wanted(purpose: Purpose) -> bool {
-    matches!(purpose, Purpose::KeyExchange | Purpose::ThirdParty | Purpose::OptionRom)
+    matches!(
+        purpose,
+        Purpose::KeyExchange | Purpose::ThirdParty | Purpose::OptionRom
+    )
 }
 
 /// Makes `PK.auth`, `KEK.auth`, `db.auth` (and `dbx.auth` when asked) with their `.esl` files; returns their paths.
@@ -33,11 +36,12 @@ pub fn generate(options: &DatabaseOptions) -> Result<Vec<PathBuf>, Error> {
         ..BuildOptions::default()
     };
     let (key, pem, path) = keys.signer()?;
-    let signer_certificate =
-        Certificate::from_pem_or_der(&pem).map_err(|error| Error::input("certificate", &path, error))?;
+    let signer_certificate = Certificate::from_pem_or_der(&pem)
+        .map_err(|error| Error::input("certificate", &path, error))?;
     let owner = owner(options, &pem)?;
     let seconds = clock::now_seconds()?;
-    let time = EfiTime::from_unix(seconds).map_err(|error| Error::step("date the updates", error))?;
+    let time =
+        EfiTime::from_unix(seconds).map_err(|error| Error::step("date the updates", error))?;
 
     let mut plan = Enrolment::new(&signer_certificate, &signer_certificate, owner, time);
     for file in &options.kek_cert {
@@ -65,23 +69,35 @@ pub fn generate(options: &DatabaseOptions) -> Result<Vec<PathBuf>, Error> {
         }
     }
 
-    let set = plan.sign(&RsaSigner::new(key)).map_err(|error| Error::step("sign the enrolment files", error))?;
-    let existing = if options.out.force { Existing::Replace } else { Existing::Keep };
+    let set = plan
+        .sign(&RsaSigner::new(key))
+        .map_err(|error| Error::step("sign the enrolment files", error))?;
+    let existing = if options.out.force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
     let files = set.files();
     let paths: Vec<PathBuf> = files.iter().map(|file| folder.join(file.name())).collect();
-    let outputs: Vec<_> =
-        files.iter().zip(&paths).map(|(file, path)| (path.as_path(), file.bytes(), 0o644, existing)).collect();
+    let outputs: Vec<_> = files
+        .iter()
+        .zip(&paths)
+        .map(|(file, path)| (path.as_path(), file.bytes(), 0o644, existing))
+        .collect();
     write_all(&outputs)?;
     Ok(paths)
 }
 
 fn certificate(path: &Path) -> Result<Certificate, Error> {
-    Certificate::from_pem_or_der(&read(path)?).map_err(|error| Error::input("certificate", path, error))
+    Certificate::from_pem_or_der(&read(path)?)
+        .map_err(|error| Error::input("certificate", path, error))
 }
 
 fn owner(options: &DatabaseOptions, certificate_file: &[u8]) -> Result<Guid, Error> {
     match &options.owner {
-        Some(text) => text.parse().map_err(|error| Error::usage("--owner", format!("'{text}': {error}"))),
+        Some(text) => text
+            .parse()
+            .map_err(|error| Error::usage("--owner", format!("'{text}': {error}"))),
         None => Ok(efivars::talos_owner(certificate_file)),
     }
 }
@@ -101,8 +117,12 @@ fn well_known(folder: Option<&Path>) -> Result<Vec<(Purpose, Certificate)>, Erro
     while let Some(folder) = folders.pop() {
         let entries = fs::read_dir(&folder).map_err(|source| Error::io("read", &folder, source))?;
         for entry in entries {
-            let path = entry.map_err(|source| Error::io("read", &folder, source))?.path();
-            let Ok(meta) = path.symlink_metadata() else { continue };
+            let path = entry
+                .map_err(|source| Error::io("read", &folder, source))?
+                .path();
+            let Ok(meta) = path.symlink_metadata() else {
+                continue;
+            };
             if meta.is_dir() {
                 folders.push(path);
             } else if meta.is_file() && meta.len() < 1 << 20 {
@@ -112,7 +132,9 @@ fn well_known(folder: Option<&Path>) -> Result<Vec<(Purpose, Certificate)>, Erro
             }
         }
     }
-    let table = microsoft::KNOWN.iter().filter(|known| wanted(known.purpose));
+    let table = microsoft::KNOWN
+        .iter()
+        .filter(|known| wanted(known.purpose));
     let mut certificates = Vec::new();
     let mut missing = Vec::new();
     for known in table {
@@ -126,6 +148,10 @@ fn well_known(folder: Option<&Path>) -> Result<Vec<(Purpose, Certificate)>, Erro
     }
     Err(Error::Missing {
         what: "a certificate of Microsoft's",
-        hint: format!("{} has no file with: {}", folder.display(), missing.join(", ")),
+        hint: format!(
+            "{} has no file with: {}",
+            folder.display(),
+            missing.join(", ")
+        ),
     })
 }

@@ -97,13 +97,17 @@ pub enum Error {
 #[non_exhaustive]
 pub enum KeyProblem {
     /// No PEM block that holds a private key.
-    #[error("no private key found; PEM with PRIVATE KEY, RSA PRIVATE KEY or ENCRYPTED PRIVATE KEY is taken")]
+    #[error(
+        "no private key found; PEM with PRIVATE KEY, RSA PRIVATE KEY or ENCRYPTED PRIVATE KEY is taken"
+    )]
     NotFound,
     /// The block's content cannot be decoded.
     #[error("the private key is damaged: {0}")]
     Damaged(String),
     /// Another algorithm than RSA.
-    #[error("the key is of type {0}, but firmware and TPMs take RSA keys here (imager gen makes one)")]
+    #[error(
+        "the key is of type {0}, but firmware and TPMs take RSA keys here (imager gen makes one)"
+    )]
     NotRsa(String),
     /// A passphrase is needed.
     #[error("the key is encrypted: give its passphrase with {0}")]
@@ -112,7 +116,9 @@ pub enum KeyProblem {
     #[error("the passphrase does not open the key")]
     PassphraseWrong,
     /// An encryption that is not supported.
-    #[error("the key's encryption is not supported ({0}); convert it with: openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW")]
+    #[error(
+        "the key's encryption is not supported ({0}); convert it with: openssl pkcs8 -topk8 -v2 aes-256-cbc -in OLD -out NEW"
+    )]
     Encryption(String),
     /// A size that is not supported.
     #[error("RSA keys of {0} bits are not taken, only of 2048 to 4096")]
@@ -121,19 +127,33 @@ pub enum KeyProblem {
 
 impl Error {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::Io { action, path: path.to_owned(), source }
+        Self::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
     }
 
     pub(crate) fn input(what: &'static str, path: &Path, source: impl Into<Cause>) -> Self {
-        Self::Input { what, path: path.to_owned(), source: source.into() }
+        Self::Input {
+            what,
+            path: path.to_owned(),
+            source: source.into(),
+        }
     }
 
     pub(crate) fn step(step: &'static str, source: impl Into<Cause>) -> Self {
-        Self::Step { step, source: source.into() }
+        Self::Step {
+            step,
+            source: source.into(),
+        }
     }
 
     pub(crate) fn usage(what: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Usage { what: what.into(), problem: problem.into() }
+        Self::Usage {
+            what: what.into(),
+            problem: problem.into(),
+        }
     }
 
     /// The exit code that scripts may rely on: 1 for a judgement that is no, 2 for everything else.

@@ -36,7 +36,9 @@ pub fn explain(options: &ExplainOptions) -> Result<Explanation, Error> {
     let log = options
         .event_log
         .as_deref()
-        .map(|path| EventLog::parse(&read(path)?).map_err(|error| Error::input("event log", path, error)))
+        .map(|path| {
+            EventLog::parse(&read(path)?).map_err(|error| Error::input("event log", path, error))
+        })
         .transpose()?;
     if options.pcr11.is_none() && options.pcr7.is_none() && log.is_none() {
         return Err(Error::Missing {
@@ -44,7 +46,10 @@ pub fn explain(options: &ExplainOptions) -> Result<Explanation, Error> {
             hint: "give --pcr11, --pcr7 or --event-log".into(),
         });
     }
-    let mut found = Explanation { as_predicted: true, lines: Vec::new() };
+    let mut found = Explanation {
+        as_predicted: true,
+        lines: Vec::new(),
+    };
     let mut say = |as_predicted: bool, line: String| {
         found.as_predicted &= as_predicted;
         found.lines.push(line);
@@ -60,8 +65,13 @@ pub fn explain(options: &ExplainOptions) -> Result<Explanation, Error> {
         let profile = boot.default_profile();
         if let Some(text) = &options.pcr11 {
             let measured = digest(text, options.bank.as_deref())?;
-            let explanation = profile.explain(HardwareChoice::NONE, &phase, measured).map_err(step)?;
-            say(matches!(explanation, pcr::Pcr11Explanation::AsPredicted), format!("PCR 11: {explanation}"));
+            let explanation = profile
+                .explain(HardwareChoice::NONE, &phase, measured)
+                .map_err(step)?;
+            say(
+                matches!(explanation, pcr::Pcr11Explanation::AsPredicted),
+                format!("PCR 11: {explanation}"),
+            );
         }
         if let Some(log) = &log {
             let bank = log.banks().last().copied().unwrap_or(Bank::Sha256);
@@ -84,20 +94,33 @@ pub fn explain(options: &ExplainOptions) -> Result<Explanation, Error> {
     }
 
     if options.pcr7.is_some() || log.is_some() {
-        let request = PredictOptions { variables: options.variables.clone(), ..PredictOptions::default() };
+        let request = PredictOptions {
+            variables: options.variables.clone(),
+            ..PredictOptions::default()
+        };
         match predict::pcr_7(contents.as_ref(), &request)? {
-            None => say(false, "PCR 7: not explained: it needs the keys (--secureboot-dir, or --pk --kek --db)".into()),
+            None => say(
+                false,
+                "PCR 7: not explained: it needs the keys (--secureboot-dir, or --pk --kek --db)"
+                    .into(),
+            ),
             Some((boot, _)) => {
                 let step = |error| Error::step("explain PCR 7", error);
                 if let Some(text) = &options.pcr7 {
                     let measured = digest(text, options.bank.as_deref())?;
-                    let explanations = boot.explain(&measured, &Pcr7Candidates::new()).map_err(step)?;
+                    let explanations = boot
+                        .explain(&measured, &Pcr7Candidates::new())
+                        .map_err(step)?;
                     match explanations.as_slice() {
                         [] => say(false, "PCR 7: none of the known causes fits".into()),
                         several => {
                             for explanation in several {
                                 let fits = explanation.causes.is_empty();
-                                let text = if fits { "as predicted".into() } else { explanation.to_string() };
+                                let text = if fits {
+                                    "as predicted".into()
+                                } else {
+                                    explanation.to_string()
+                                };
                                 say(fits, format!("PCR 7: {text}"));
                             }
                         }
@@ -121,11 +144,18 @@ pub fn explain(options: &ExplainOptions) -> Result<Explanation, Error> {
 fn digest(text: &str, bank: Option<&str>) -> Result<Digest, Error> {
     let text = text.trim();
     let bank = match bank {
-        Some(name) => name.parse().map_err(|error| Error::usage("--bank", format!("'{name}': {error}")))?,
+        Some(name) => name
+            .parse()
+            .map_err(|error| Error::usage("--bank", format!("'{name}': {error}")))?,
         None => Bank::ALL
             .into_iter()
             .find(|bank| bank.digest_len() * 2 == text.len())
-            .ok_or_else(|| Error::usage("measured value", format!("'{text}' has the length of no bank's digest")))?,
+            .ok_or_else(|| {
+                Error::usage(
+                    "measured value",
+                    format!("'{text}' has the length of no bank's digest"),
+                )
+            })?,
     };
     Digest::from_hex(bank, text).map_err(|error| Error::usage("measured value", error.to_string()))
 }

@@ -41,20 +41,42 @@ pub struct UkiKey {
 /// # Errors
 /// [`Error::Exists`] when one of the files is there and `force` is off; [`Error::Step`] when no random numbers are to
 /// be had; [`Error::Io`].
-pub fn uki_key(folder: &Path, common_name: &str, bits: usize, force: bool) -> Result<UkiKey, Error> {
+pub fn uki_key(
+    folder: &Path,
+    common_name: &str,
+    bits: usize,
+    force: bool,
+) -> Result<UkiKey, Error> {
     let files = UkiKey {
         certificate_pem: folder.join("uki-signing-cert.pem"),
         certificate_der: folder.join("uki-signing-cert.der"),
         key: folder.join("uki-signing-key.pem"),
     };
-    refuse_existing(&[&files.certificate_pem, &files.certificate_der, &files.key], force)?;
+    refuse_existing(
+        &[&files.certificate_pem, &files.certificate_der, &files.key],
+        force,
+    )?;
     let key = new_key(bits)?;
     let certificate = self_signed(&key, common_name)?;
-    let pem = certificate.to_pem(LineEnding::LF).map_err(|error| Error::step("write the certificate", error))?;
-    let der = certificate.to_der().map_err(|error| Error::step("write the certificate", error))?;
+    let pem = certificate
+        .to_pem(LineEnding::LF)
+        .map_err(|error| Error::step("write the certificate", error))?;
+    let der = certificate
+        .to_der()
+        .map_err(|error| Error::step("write the certificate", error))?;
     write_all(&[
-        (&files.key, private_pem(&key)?.as_bytes(), 0o600, retire_if(force)),
-        (&files.certificate_pem, pem.as_bytes(), 0o644, replace_if(force)),
+        (
+            &files.key,
+            private_pem(&key)?.as_bytes(),
+            0o600,
+            retire_if(force),
+        ),
+        (
+            &files.certificate_pem,
+            pem.as_bytes(),
+            0o644,
+            replace_if(force),
+        ),
         (&files.certificate_der, &der, 0o644, replace_if(force)),
     ])?;
     Ok(files)
@@ -75,13 +97,20 @@ pub struct PcrKey {
 /// # Errors
 /// As [`uki_key`].
 pub fn pcr_key(folder: &Path, force: bool) -> Result<PcrKey, Error> {
-    let files =
-        PcrKey { key: folder.join("pcr-signing-key.pem"), public: folder.join("pcr-signing-public-key.pem") };
+    let files = PcrKey {
+        key: folder.join("pcr-signing-key.pem"),
+        public: folder.join("pcr-signing-public-key.pem"),
+    };
     refuse_existing(&[&files.key, &files.public], force)?;
     let key = new_key(2048)?;
     let public = public_pem(&key)?;
     write_all(&[
-        (&files.key, private_pem(&key)?.as_bytes(), 0o600, retire_if(force)),
+        (
+            &files.key,
+            private_pem(&key)?.as_bytes(),
+            0o600,
+            retire_if(force),
+        ),
         (&files.public, public.as_bytes(), 0o644, replace_if(force)),
     ])?;
     Ok(files)
@@ -92,11 +121,14 @@ pub fn pcr_key(folder: &Path, force: bool) -> Result<PcrKey, Error> {
 /// # Errors
 /// [`Error::Step`] when the key cannot be encoded.
 pub fn public_pem(key: &RsaPrivateKey) -> Result<String, Error> {
-    key.to_public_key().to_public_key_pem(LineEnding::LF).map_err(|error| Error::step("write the public key", error))
+    key.to_public_key()
+        .to_public_key_pem(LineEnding::LF)
+        .map_err(|error| Error::step("write the public key", error))
 }
 
 fn private_pem(key: &RsaPrivateKey) -> Result<Zeroizing<String>, Error> {
-    key.to_pkcs8_pem(LineEnding::LF).map_err(|error| Error::step("write the private key", error))
+    key.to_pkcs8_pem(LineEnding::LF)
+        .map_err(|error| Error::step("write the private key", error))
 }
 
 /// Two searches for primes side by side: the time of one such search varies by a factor of ten.
@@ -117,17 +149,29 @@ fn self_signed(key: &RsaPrivateKey, common_name: &str) -> Result<x509_cert::Cert
     // RFC 4514 gives these characters a meaning; a name is taken as it is.
     let escaped: String = common_name
         .chars()
-        .flat_map(|c| (",+\"\\<>;=#".contains(c).then_some('\\')).into_iter().chain([c]))
+        .flat_map(|c| {
+            (",+\"\\<>;=#".contains(c).then_some('\\'))
+                .into_iter()
+                .chain([c])
+        })
         .collect();
-    let subject = Name::from_str(&format!("CN={escaped}"))
-        .map_err(|error| Error::usage("--common-name", format!("cannot stand in a certificate: {error}")))?;
+    let subject = Name::from_str(&format!("CN={escaped}")).map_err(|error| {
+        Error::usage(
+            "--common-name",
+            format!("cannot stand in a certificate: {error}"),
+        )
+    })?;
     let mut serial = [0; 16];
     rand_core::RngCore::fill_bytes(&mut rand_core::OsRng, &mut serial);
     // Positive, and of the same length every time.
     serial[0] = serial[0] & 0x7f | 0x40;
     let start = clock::now()?;
-    let validity = Validity { not_before: time(start)?, not_after: time(start + VALIDITY)? };
-    let serial = SerialNumber::new(&serial).map_err(|error| Error::step("make the certificate", error))?;
+    let validity = Validity {
+        not_before: time(start)?,
+        not_after: time(start + VALIDITY)?,
+    };
+    let serial =
+        SerialNumber::new(&serial).map_err(|error| Error::step("make the certificate", error))?;
     let public = SubjectPublicKeyInfoOwned::from_key(key.to_public_key())
         .map_err(|error| Error::step("make the certificate", error))?;
     let signer = SigningKey::<Sha256>::new(key.clone());
@@ -139,20 +183,34 @@ fn self_signed(key: &RsaPrivateKey, common_name: &str) -> Result<x509_cert::Cert
 
 fn time(moment: SystemTime) -> Result<Time, Error> {
     let utc = UtcTime::from_system_time(moment).map(Time::UtcTime);
-    utc.or_else(|_| Time::try_from(moment)).map_err(|error| Error::step("write the certificate's dates", error))
+    utc.or_else(|_| Time::try_from(moment))
+        .map_err(|error| Error::step("write the certificate's dates", error))
 }
 
 fn refuse_existing(paths: &[&PathBuf], force: bool) -> Result<(), Error> {
-    match paths.iter().find(|path| !force && path.symlink_metadata().is_ok()) {
-        Some(path) => Err(Error::Exists { path: path.to_path_buf() }),
+    match paths
+        .iter()
+        .find(|path| !force && path.symlink_metadata().is_ok())
+    {
+        Some(path) => Err(Error::Exists {
+            path: path.to_path_buf(),
+        }),
         None => Ok(()),
     }
 }
 
 fn replace_if(force: bool) -> Existing {
-    if force { Existing::Replace } else { Existing::Keep }
+    if force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    }
 }
 
 fn retire_if(force: bool) -> Existing {
-    if force { Existing::Retire } else { Existing::Keep }
+    if force {
+        Existing::Retire
+    } else {
+        Existing::Keep
+    }
 }

@@ -20,10 +20,14 @@ pub fn inspect(options: &InspectOptions) -> Result<Value, Error> {
     let mut start = vec![0; 40 << 10];
     let len = {
         use std::io::Read;
-        let mut file = std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
+        let mut file =
+            std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
         let mut filled = 0;
         while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match file.read(rest).map_err(|source| Error::io("read", path, source))? {
+            match file
+                .read(rest)
+                .map_err(|source| Error::io("read", path, source))?
+            {
                 0 => break,
                 read => filled += read,
             }
@@ -34,7 +38,11 @@ pub fn inspect(options: &InspectOptions) -> Result<Value, Error> {
     if len == 0 {
         return Err(Error::input("file", path, "it is empty"));
     }
-    let at = |offset: usize, magic: &[u8]| start.get(offset..).is_some_and(|rest| rest.starts_with(magic));
+    let at = |offset: usize, magic: &[u8]| {
+        start
+            .get(offset..)
+            .is_some_and(|rest| rest.starts_with(magic))
+    };
     let is_medium = at(0x8001, b"CD001") || at(512, b"EFI PART") || at(4096, b"EFI PART");
     if at(0, b"MZ") || is_medium {
         return image(path, is_medium);
@@ -69,7 +77,9 @@ impl Plausible for EventLog {
 fn image(path: &Path, is_medium: bool) -> Result<Value, Error> {
     let contents = Contents::open(path)?;
     let hashing = authenticode::ImageOptions::new().hashes(&[authenticode::HashAlgorithm::Sha256]);
-    let signed = contents.read_image(&hashing)?.map_err(|error| Error::input("EFI image", path, error))?;
+    let signed = contents
+        .read_image(&hashing)?
+        .map_err(|error| Error::input("EFI image", path, error))?;
     let report = authenticode::Verifier::new().verify(&signed);
     let signatures: Vec<Value> = report
         .signatures()
@@ -88,13 +98,31 @@ fn image(path: &Path, is_medium: bool) -> Result<Value, Error> {
         "findings": signed.findings(None).iter().map(ToString::to_string).collect::<Vec<_>>(),
     });
     if is_medium {
-        document["loader"] = json!(contents.loader.as_deref().and_then(medium::loader_version_text));
-        document["loader_conf"] = json!(contents.loader_conf.as_ref().map(|text| String::from_utf8_lossy(text)));
-        document["enrolment"] = json!(contents.enrolment.iter().map(|(name, _)| name).collect::<Vec<_>>());
+        document["loader"] = json!(
+            contents
+                .loader
+                .as_deref()
+                .and_then(medium::loader_version_text)
+        );
+        document["loader_conf"] = json!(
+            contents
+                .loader_conf
+                .as_ref()
+                .map(|text| String::from_utf8_lossy(text))
+        );
+        document["enrolment"] = json!(
+            contents
+                .enrolment
+                .iter()
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        );
     }
     if let Ok(uki) = contents.uki() {
         let text = |name: &uki::SectionName| {
-            uki.base().section(name).and_then(|section| uki.text(section).ok())
+            uki.base()
+                .section(name)
+                .and_then(|section| uki.text(section).ok())
         };
         let sections: Vec<Value> = uki
             .sections()
@@ -103,7 +131,10 @@ fn image(path: &Path, is_medium: bool) -> Result<Value, Error> {
                 json!({ "name": section.name().as_str(), "size": section.virtual_len(), "offset": section.raw_offset() })
             })
             .collect();
-        let kernel = uki.base().section(&uki::SectionName::LINUX).and_then(|section| uki.kernel(section).ok());
+        let kernel = uki
+            .base()
+            .section(&uki::SectionName::LINUX)
+            .and_then(|section| uki.kernel(section).ok());
         let findings = uki::lint(&uki).map_err(|error| Error::input("UKI", path, error))?;
         document["uki"] = json!({
             "stub": format!("{} {}", uki.stub().name(), uki.stub().version()).trim(),
@@ -133,12 +164,18 @@ fn document(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
         };
         return Ok(json!({ "kind": kind, "keyslots": token.slots(), "pin": token.needs_pin() }));
     }
-    let signatures = SignatureDocument::parse(bytes).map_err(|error| Error::input("JSON document", path, error))?;
+    let signatures = SignatureDocument::parse(bytes)
+        .map_err(|error| Error::input("JSON document", path, error))?;
     let entries: Vec<Value> = signatures
         .entries()
         .filter_map(|entry| entry.read().ok())
         .map(|entry| {
-            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let hex = |bytes: &[u8]| {
+                bytes
+                    .iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<String>()
+            };
             json!({ "key": entry.fingerprint, "policy": hex(&entry.policy) })
         })
         .collect();
@@ -149,7 +186,8 @@ fn event_log(log: &EventLog) -> Value {
     let replay = log.replay();
     let mut pcrs = serde_json::Map::new();
     for (register, value) in replay.extended() {
-        pcrs.entry(register.to_string()).or_insert_with(|| json!({}))[value.bank().name()] = value.to_string().into();
+        pcrs.entry(register.to_string())
+            .or_insert_with(|| json!({}))[value.bank().name()] = value.to_string().into();
     }
     let parsed: Value = serde_json::from_str(&log.to_json()).unwrap_or_default();
     json!({
@@ -178,11 +216,14 @@ fn lists(database: &SignatureDatabase) -> Vec<Value> {
 }
 
 fn store(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
-    let store = VariableStore::parse(bytes).map_err(|error| Error::input("variable store", path, error))?;
+    let store =
+        VariableStore::parse(bytes).map_err(|error| Error::input("variable store", path, error))?;
     let variables: Vec<Value> = store
         .variables()
         .map(|variable| {
-            let keys = SignatureDatabase::parse(&variable.data).ok().filter(|database| !database.is_empty());
+            let keys = SignatureDatabase::parse(&variable.data)
+                .ok()
+                .filter(|database| !database.is_empty());
             json!({
                 "name": variable.name.to_string(), "attributes": variable.attributes.bits(),
                 "length": variable.data.len(), "keys": keys.as_ref().map(lists),
@@ -194,7 +235,8 @@ fn store(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
 
 fn variable(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
     let name = path.file_name().and_then(|name| name.to_str());
-    let file = VariableFile::detect(bytes, name).map_err(|error| Error::input("file", path, error))?;
+    let file =
+        VariableFile::detect(bytes, name).map_err(|error| Error::input("file", path, error))?;
     Ok(match file {
         VariableFile::Update { update, .. } => {
             let explanation = update.explain();
@@ -206,12 +248,24 @@ fn variable(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
                 "entries": update.database().map(|database| lists(&database)).unwrap_or_default(),
             })
         }
-        VariableFile::Lists(database) => json!({ "kind": "signature lists", "entries": lists(&database) }),
-        VariableFile::Efivarfs { name, attributes, value } => json!({
+        VariableFile::Lists(database) => {
+            json!({ "kind": "signature lists", "entries": lists(&database) })
+        }
+        VariableFile::Efivarfs {
+            name,
+            attributes,
+            value,
+        } => json!({
             "kind": "efivarfs file", "name": name.map(|name| name.to_string()), "attributes": attributes.bits(),
             "length": value.len(),
             "entries": SignatureDatabase::parse_lenient(value).map(|database| lists(&database)).unwrap_or_default(),
         }),
-        _ => return Err(Error::input("file", path, "of a kind that is not known here")),
+        _ => {
+            return Err(Error::input(
+                "file",
+                path,
+                "of a kind that is not known here",
+            ));
+        }
     })
 }

@@ -35,16 +35,26 @@ impl Passphrase {
 
     fn read(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
         if let Some(file) = &self.file {
-            let bytes = Zeroizing::new(fs::read(file).map_err(|source| Error::io("read", file, source))?);
-            let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-            return Ok(Some(Zeroizing::new(line.strip_suffix(b"\r").unwrap_or(line).to_vec())));
+            let bytes =
+                Zeroizing::new(fs::read(file).map_err(|source| Error::io("read", file, source))?);
+            let line = bytes
+                .split(|byte| *byte == b'\n')
+                .next()
+                .unwrap_or_default();
+            return Ok(Some(Zeroizing::new(
+                line.strip_suffix(b"\r").unwrap_or(line).to_vec(),
+            )));
         }
-        Ok(std::env::var(self.variable).ok().map(|text| Zeroizing::new(text.into_bytes())))
+        Ok(std::env::var(self.variable)
+            .ok()
+            .map(|text| Zeroizing::new(text.into_bytes())))
     }
 
     fn hint(&self) -> &'static str {
         match self.variable {
-            "IMAGER_PCR_KEY_PASSPHRASE" => "--pcr-key-passphrase-file or the variable IMAGER_PCR_KEY_PASSPHRASE",
+            "IMAGER_PCR_KEY_PASSPHRASE" => {
+                "--pcr-key-passphrase-file or the variable IMAGER_PCR_KEY_PASSPHRASE"
+            }
             _ => "--key-passphrase-file or the variable IMAGER_KEY_PASSPHRASE",
         }
     }
@@ -55,14 +65,18 @@ impl Passphrase {
 /// # Errors
 /// [`Error::Key`] says what is wrong with the file, [`Error::Io`] that it cannot be read.
 pub fn read_private_key(path: &Path, passphrase: &Passphrase) -> Result<RsaPrivateKey, Error> {
-    let problem = |problem| Error::Key { path: path.to_owned(), problem };
+    let problem = |problem| Error::Key {
+        path: path.to_owned(),
+        problem,
+    };
     let text = Zeroizing::new(fs::read(path).map_err(|source| Error::io("read", path, source))?);
     let block = private_key_block(&text).ok_or_else(|| problem(KeyProblem::NotFound))?;
     let (label, der) =
         pem::decode_vec(block).map_err(|error| problem(KeyProblem::Damaged(error.to_string())))?;
     let der = Zeroizing::new(der);
     let key = match label {
-        "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_der(&der).map_err(|error| KeyProblem::Damaged(error.to_string())),
+        "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_der(&der)
+            .map_err(|error| KeyProblem::Damaged(error.to_string())),
         "PRIVATE KEY" => rsa_from_pkcs8(&der),
         "ENCRYPTED PRIVATE KEY" => {
             let Some(words) = passphrase.read()? else {
@@ -85,7 +99,10 @@ pub fn read_private_key(path: &Path, passphrase: &Passphrase) -> Result<RsaPriva
 /// The first PEM block whose label ends in `PRIVATE KEY`: files from OpenSSL have parameters or certificates beside it.
 fn private_key_block(text: &[u8]) -> Option<&[u8]> {
     let find = |from: usize, needle: &[u8]| {
-        text.get(from..)?.windows(needle.len()).position(|window| window == needle).map(|at| from + at)
+        text.get(from..)?
+            .windows(needle.len())
+            .position(|window| window == needle)
+            .map(|at| from + at)
     };
     let mut from = 0;
     while let Some(start) = find(from, b"-----BEGIN ") {
@@ -101,7 +118,8 @@ fn private_key_block(text: &[u8]) -> Option<&[u8]> {
 }
 
 fn rsa_from_pkcs8(der: &[u8]) -> Result<RsaPrivateKey, KeyProblem> {
-    let info = PrivateKeyInfo::from_der(der).map_err(|error| KeyProblem::Damaged(error.to_string()))?;
+    let info =
+        PrivateKeyInfo::from_der(der).map_err(|error| KeyProblem::Damaged(error.to_string()))?;
     if info.algorithm.oid != rsa::pkcs1::ALGORITHM_OID {
         return Err(KeyProblem::NotRsa(algorithm_name(info.algorithm.oid)));
     }
@@ -116,7 +134,8 @@ fn decrypt(der: &[u8], words: &[u8]) -> Result<RsaPrivateKey, KeyProblem> {
             KeyProblem::Encryption(oid.to_string())
         }
         pkcs8::Error::EncryptedPrivateKey(
-            pkcs8::pkcs5::Error::NoPbes1CryptSupport | pkcs8::pkcs5::Error::AlgorithmParametersInvalid { .. },
+            pkcs8::pkcs5::Error::NoPbes1CryptSupport
+            | pkcs8::pkcs5::Error::AlgorithmParametersInvalid { .. },
         ) => KeyProblem::Encryption(error.to_string()),
         _ => KeyProblem::PassphraseWrong,
     })?;
@@ -144,6 +163,11 @@ pub fn belongs_to(key: &RsaPrivateKey, certificate_der: &[u8]) -> bool {
     let Ok(certificate) = x509_cert::Certificate::from_der(certificate_der) else {
         return false;
     };
-    let held = RsaPublicKey::try_from(certificate.tbs_certificate.subject_public_key_info.owned_to_ref());
+    let held = RsaPublicKey::try_from(
+        certificate
+            .tbs_certificate
+            .subject_public_key_info
+            .owned_to_ref(),
+    );
     held.is_ok_and(|held| held == key.to_public_key())
 }

@@ -5,12 +5,18 @@ use std::process::ExitCode;
 use clap::Parser;
 use imager::cli::{Cli, Command, Gen};
 use imager::progress::Progress;
-use imager::{Error, build_medium, database, edit, explain, generate, inspect, output, predict, sign, verify};
+use imager::{
+    Error, build_medium, database, edit, explain, generate, inspect, output, predict, sign, verify,
+};
 use serde_json::{Value, json};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let progress = if cli.quiet { Progress::hidden() } else { Progress::shown() };
+    let progress = if cli.quiet {
+        Progress::hidden()
+    } else {
+        Progress::shown()
+    };
     let done = output::remove_unfinished_on_interrupt().and_then(|()| run(cli.command, &progress));
     match done {
         Ok(report) => report.print(cli.json),
@@ -37,7 +43,11 @@ struct Report {
 impl Report {
     fn print(self, as_json: bool) -> ExitCode {
         use std::io::Write;
-        let text = if as_json { format!("{:#}\n", self.document) } else { self.text };
+        let text = if as_json {
+            format!("{:#}\n", self.document)
+        } else {
+            self.text
+        };
         // Nobody is left to tell when standard output is closed.
         let _ = std::io::stdout().lock().write_all(text.as_bytes());
         ExitCode::from(if self.yes { 0 } else { 1 })
@@ -52,36 +62,71 @@ fn run(command: Command, progress: &Progress) -> Result<Report, Error> {
         Command::SecurebootMetal(options) => build_medium::disk(options, progress).map(made),
         Command::Predict(options) => {
             let prediction = predict::predict(&options, progress)?;
-            Ok(Report { text: predict::text(&prediction), document: json!(prediction), yes: true })
+            Ok(Report {
+                text: predict::text(&prediction),
+                document: json!(prediction),
+                yes: true,
+            })
         }
         Command::Sign(options) => {
             let document = sign::sign(&options)?;
-            Ok(Report { text: String::new(), document, yes: true })
+            Ok(Report {
+                text: String::new(),
+                document,
+                yes: true,
+            })
         }
         Command::Verify(options) => {
             let judgement = verify::verify(&options)?;
-            Ok(Report { text: judgement.text, document: judgement.document, yes: judgement.allowed })
+            Ok(Report {
+                text: judgement.text,
+                document: judgement.document,
+                yes: judgement.allowed,
+            })
         }
         Command::Inspect(options) => {
             let document = inspect::inspect(&options)?;
-            Ok(Report { text: format!("{document:#}\n"), document, yes: true })
+            Ok(Report {
+                text: format!("{document:#}\n"),
+                document,
+                yes: true,
+            })
         }
         Command::Explain(options) => {
             let explanation = explain::explain(&options)?;
-            let text = explanation.lines.iter().map(|line| format!("{line}\n")).collect();
-            Ok(Report { text, document: explanation.document(), yes: explanation.as_predicted })
+            let text = explanation
+                .lines
+                .iter()
+                .map(|line| format!("{line}\n"))
+                .collect();
+            Ok(Report {
+                text,
+                document: explanation.document(),
+                yes: explanation.as_predicted,
+            })
         }
         Command::Edit(options) => {
             let document = edit::edit(&options, progress)?;
-            Ok(Report { text: String::new(), document, yes: true })
+            Ok(Report {
+                text: String::new(),
+                document,
+                yes: true,
+            })
         }
     }
 }
 
 fn generate(what: Gen, progress: &Progress) -> Result<Report, Error> {
     let files = match what {
-        Gen::Uki { common_name, bits, out } => {
-            let bits = bits.parse().map_err(|_| Error::Usage { what: "--bits".into(), problem: "a number".into() })?;
+        Gen::Uki {
+            common_name,
+            bits,
+            out,
+        } => {
+            let bits = bits.parse().map_err(|_| Error::Usage {
+                what: "--bits".into(),
+                problem: "a number".into(),
+            })?;
             let files = generate::uki_key(&out.output, &common_name, bits, out.force)?;
             vec![files.key, files.certificate_pem, files.certificate_der]
         }
@@ -94,9 +139,17 @@ fn generate(what: Gen, progress: &Progress) -> Result<Report, Error> {
     for file in &files {
         progress.message(format_args!("written: {}", file.display()));
     }
-    Ok(Report { document: json!({ "files": files }), text: String::new(), yes: true })
+    Ok(Report {
+        document: json!({ "files": files }),
+        text: String::new(),
+        yes: true,
+    })
 }
 
 fn made(made: build_medium::Made) -> Report {
-    Report { document: json!(made), text: String::new(), yes: true }
+    Report {
+        document: json!(made),
+        text: String::new(),
+        yes: true,
+    }
 }

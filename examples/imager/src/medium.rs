@@ -39,14 +39,26 @@ impl EnrollKeys {
         [Self::Off, Self::Manual, Self::IfSafe, Self::Force]
             .into_iter()
             .find(|choice| choice.word() == text)
-            .ok_or_else(|| Error::usage("--enroll-keys", format!("'{text}' is none of off, manual, if-safe, force")))
+            .ok_or_else(|| {
+                Error::usage(
+                    "--enroll-keys",
+                    format!("'{text}' is none of off, manual, if-safe, force"),
+                )
+            })
     }
 
     /// What is written for this systemd-boot. Before 253, it prints an error for `if-safe` and enrols nothing, so a
     /// choice that it does not know is replaced by the nearest that does no harm, with a warning.
-    fn for_loader(given: Option<&str>, version: Option<u32>, progress: &Progress) -> Result<Self, Error> {
+    fn for_loader(
+        given: Option<&str>,
+        version: Option<u32>,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
         let knows_if_safe = version.is_some_and(|version| version >= 253);
-        let number = version.map_or_else(|| "of unknown version".into(), |version| version.to_string());
+        let number = version.map_or_else(
+            || "of unknown version".into(),
+            |version| version.to_string(),
+        );
         match given.map(Self::parse).transpose()? {
             Some(Self::IfSafe) if !knows_if_safe => {
                 progress.warning(format_args!(
@@ -72,7 +84,10 @@ impl EnrollKeys {
 #[must_use]
 pub fn loader_version_text(image: &[u8]) -> Option<String> {
     let marker = b"#### LoaderInfo: ";
-    let start = image.windows(marker.len()).position(|window| window == marker)? + marker.len();
+    let start = image
+        .windows(marker.len())
+        .position(|window| window == marker)?
+        + marker.len();
     let text = image.get(start..(start + 128).min(image.len()))?;
     let end = text.windows(5).position(|window| window == b" ####")?;
     String::from_utf8(text.get(..end)?.to_vec()).ok()
@@ -81,7 +96,11 @@ pub fn loader_version_text(image: &[u8]) -> Option<String> {
 /// The number in such a text.
 #[must_use]
 pub fn version_number(text: &str) -> Option<u32> {
-    let digits = text.rsplit(' ').next()?.split(|c: char| !c.is_ascii_digit()).next()?;
+    let digits = text
+        .rsplit(' ')
+        .next()?
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?;
     digits.parse().ok()
 }
 
@@ -104,7 +123,10 @@ pub fn enrolment_files(assets: &Assets) -> Result<Vec<(&'static str, PathBuf)>, 
         if path.is_file() {
             files.push((name, path));
         } else if given.is_some() {
-            return Err(Error::usage(flag, format!("{} is not a file", path.display())));
+            return Err(Error::usage(
+                flag,
+                format!("{} is not a file", path.display()),
+            ));
         } else if name != "dbx.auth" {
             return Err(Error::Missing {
                 what: "an enrolment file",
@@ -133,18 +155,27 @@ pub fn signed_loader(assets: &Assets) -> Result<Vec<u8>, Error> {
         crate::assets::Arch::Arm64 => 0xaa64,
     };
     if image.machine() != machine {
-        let found = format!("made for machine {:#06x}, not for {}", image.machine(), assets.arch.name());
+        let found = format!(
+            "made for machine {:#06x}, not for {}",
+            image.machine(),
+            assets.arch.name()
+        );
         return Err(Error::input("boot loader", &path, found));
     }
     let chain = Certificate::from_pem_or_der(&assets.signing_cert)
         .map_err(|error| Error::input("certificate", &assets.signing_cert_path, error))?;
     let [signer, rest @ ..] = chain.as_slice() else {
-        return Err(Error::Missing { what: "the Secure Boot certificate", hint: "the file holds none".into() });
+        return Err(Error::Missing {
+            what: "the Secure Boot certificate",
+            hint: "the file holds none".into(),
+        });
     };
     Signing::new(signer)
         .chain(rest.iter().cloned())
         .prepare(image)
-        .and_then(|prepared| prepared.sign(&authenticode::RsaSigner::new(assets.signing_key.clone())))
+        .and_then(|prepared| {
+            prepared.sign(&authenticode::RsaSigner::new(assets.signing_key.clone()))
+        })
         .and_then(|signed| signed.edit()?.apply_to_bytes(&mut bytes))
         .map_err(input)?;
     Ok(bytes)
@@ -157,15 +188,24 @@ pub fn signed_loader(assets: &Assets) -> Result<Vec<u8>, Error> {
 pub fn esp_tree(assets: &Assets, uki: &Path, progress: &Progress) -> Result<Tree, Error> {
     let loader = signed_loader(assets)?;
     let version = loader_version_text(&loader);
-    let number = version.as_deref().filter(|text| text.contains("systemd-boot")).and_then(version_number);
+    let number = version
+        .as_deref()
+        .filter(|text| text.contains("systemd-boot"))
+        .and_then(version_number);
     if number.is_none() {
         progress.warning("the boot loader does not tell that it is systemd-boot; its configuration may not be read");
     }
     let enroll = EnrollKeys::for_loader(assets.options.enroll_keys.as_deref(), number, progress)?;
     // Signing appends: everything else of the loader stands where it stood.
     let mut tree = Tree::new()
-        .file(&format!("EFI/BOOT/BOOT{}.EFI", assets.arch.efi_name()), loader)
-        .file(&format!("EFI/Linux/{}.efi", assets.label), Source::file(uki))
+        .file(
+            &format!("EFI/BOOT/BOOT{}.EFI", assets.arch.efi_name()),
+            loader,
+        )
+        .file(
+            &format!("EFI/Linux/{}.efi", assets.label),
+            Source::file(uki),
+        )
         .file("loader/loader.conf", loader_conf(enroll))
         // systemd-boot 261 makes this file when it is missing, on read-only media too, where some firmware faults.
         .entry("loader/random-seed", Entry::file(vec![0; 32]).read_only());
@@ -186,7 +226,11 @@ pub fn esp_tree(assets: &Assets, uki: &Path, progress: &Progress) -> Result<Tree
 }
 
 fn loader_conf(enroll: EnrollKeys) -> Vec<u8> {
-    format!("# systemd-boot configuration\n\ntimeout 10\n\nsecure-boot-enroll {}\n", enroll.word()).into_bytes()
+    format!(
+        "# systemd-boot configuration\n\ntimeout 10\n\nsecure-boot-enroll {}\n",
+        enroll.word()
+    )
+    .into_bytes()
 }
 
 /// The time that all files of a medium carry.
@@ -194,7 +238,9 @@ fn loader_conf(enroll: EnrollKeys) -> Vec<u8> {
 /// # Errors
 /// As [`clock::now_seconds`].
 pub fn timestamp() -> Result<Timestamp, Error> {
-    Ok(Timestamp::from_unix(i64::try_from(clock::now_seconds()?).unwrap_or(i64::MAX)))
+    Ok(Timestamp::from_unix(
+        i64::try_from(clock::now_seconds()?).unwrap_or(i64::MAX),
+    ))
 }
 
 /// A volume identifier of the characters that ISO 9660 has, at most 32.

@@ -43,13 +43,19 @@ static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 /// [`Error::Interrupt`] when the handler cannot be installed.
 pub fn remove_unfinished_on_interrupt() -> Result<(), Error> {
     ctrlc::set_handler(|| {
-        for path in UNFINISHED.lock().map(|list| list.clone()).unwrap_or_default() {
+        for path in UNFINISHED
+            .lock()
+            .map(|list| list.clone())
+            .unwrap_or_default()
+        {
             // The process ends here; a file that cannot be removed has nobody left to tell.
             let _ = fs::remove_file(path);
         }
         std::process::exit(130);
     })
-    .map_err(|source| Error::Interrupt { source: Box::new(source) })
+    .map_err(|source| Error::Interrupt {
+        source: Box::new(source),
+    })
 }
 
 impl Output {
@@ -60,10 +66,13 @@ impl Output {
     /// written.
     pub fn create(path: &Path, mode: u32, existing: Existing) -> Result<Self, Error> {
         if existing == Existing::Keep && path.symlink_metadata().is_ok() {
-            return Err(Error::Exists { path: path.to_owned() });
+            return Err(Error::Exists {
+                path: path.to_owned(),
+            });
         }
         let folder = folder_of(path);
-        fs::create_dir_all(&folder).map_err(|source| Error::io("create the folder", &folder, source))?;
+        fs::create_dir_all(&folder)
+            .map_err(|source| Error::io("create the folder", &folder, source))?;
         let bits = Mode::from_raw_mode(mode);
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         let (file, named) = match rustix::fs::openat(CWD, &folder, flags | OFlags::TMPFILE, bits) {
@@ -73,14 +82,21 @@ impl Output {
                 if let Ok(mut list) = UNFINISHED.lock() {
                     list.push(named.clone());
                 }
-                let file = rustix::fs::openat(CWD, &named, flags | OFlags::CREATE | OFlags::EXCL, bits)
-                    .map_err(|errno| Error::io("create", path, errno.into()))?;
+                let file =
+                    rustix::fs::openat(CWD, &named, flags | OFlags::CREATE | OFlags::EXCL, bits)
+                        .map_err(|errno| Error::io("create", path, errno.into()))?;
                 (File::from(file), Some(named))
             }
         };
         // The mode is a promise (0600 for keys), whatever the umask took or left.
-        rustix::fs::fchmod(&file, bits).map_err(|errno| Error::io("set the mode of", path, errno.into()))?;
-        Ok(Self { file, path: path.to_owned(), named, existing })
+        rustix::fs::fchmod(&file, bits)
+            .map_err(|errno| Error::io("set the mode of", path, errno.into()))?;
+        Ok(Self {
+            file,
+            path: path.to_owned(),
+            named,
+            existing,
+        })
     }
 
     /// The file, for writers that need more than [`Write`].
@@ -109,7 +125,10 @@ impl Output {
     /// # Errors
     /// [`Error::Exists`] when such a file has appeared meanwhile, [`Error::Io`] when the disk is full or the like.
     pub fn publish(mut self) -> Result<PathBuf, Error> {
-        self.file.flush().and_then(|()| self.file.sync_data()).map_err(|source| Error::io("write", &self.path, source))?;
+        self.file
+            .flush()
+            .and_then(|()| self.file.sync_data())
+            .map_err(|source| Error::io("write", &self.path, source))?;
         if self.existing == Existing::Retire {
             retire(&self.path)?;
         }
@@ -137,12 +156,15 @@ impl Output {
 
     fn link_to(&self, target: &Path) -> Result<(), Error> {
         let source = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-        rustix::fs::linkat(CWD, source, CWD, target, AtFlags::SYMLINK_FOLLOW).map_err(|errno| self.naming_error(errno))
+        rustix::fs::linkat(CWD, source, CWD, target, AtFlags::SYMLINK_FOLLOW)
+            .map_err(|errno| self.naming_error(errno))
     }
 
     fn naming_error(&self, errno: rustix::io::Errno) -> Error {
         match errno {
-            rustix::io::Errno::EXIST => Error::Exists { path: self.path.clone() },
+            rustix::io::Errno::EXIST => Error::Exists {
+                path: self.path.clone(),
+            },
             other => Error::io("name", &self.path, other.into()),
         }
     }
@@ -174,7 +196,9 @@ pub fn write_all(files: &[(&Path, &[u8], u32, Existing)]) -> Result<(), Error> {
     let mut outputs = Vec::with_capacity(files.len());
     for (path, bytes, mode, existing) in files {
         let mut output = Output::create(path, *mode, *existing)?;
-        output.write_all(bytes).map_err(|source| Error::io("write", path, source))?;
+        output
+            .write_all(bytes)
+            .map_err(|source| Error::io("write", path, source))?;
         outputs.push(output);
     }
     for output in outputs {
@@ -192,12 +216,16 @@ fn retire(path: &Path) -> Result<(), Error> {
         name.push(format!(".{number}"));
         let old = PathBuf::from(name);
         match rustix::fs::linkat(CWD, path, CWD, &old, AtFlags::empty()) {
-            Ok(()) => return fs::remove_file(path).map_err(|source| Error::io("retire", path, source)),
+            Ok(()) => {
+                return fs::remove_file(path).map_err(|source| Error::io("retire", path, source));
+            }
             Err(rustix::io::Errno::EXIST) => {}
             Err(errno) => return Err(Error::io("retire", path, errno.into())),
         }
     }
-    Err(Error::Exists { path: path.to_owned() })
+    Err(Error::Exists {
+        path: path.to_owned(),
+    })
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -208,6 +236,9 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     folder_of(path).join(format!(".{name}.{suffix}"))
 }

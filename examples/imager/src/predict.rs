@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use pcr::{Addon, Bank, BootPlan, EventLog, Loader, Pcr7, PhasePath, Register, SecureBootVariables};
+use pcr::{
+    Addon, Bank, BootPlan, EventLog, Loader, Pcr7, PhasePath, Register, SecureBootVariables,
+};
 use serde::Serialize;
 use serde_json::Value;
 use uki::SectionName;
@@ -41,7 +43,11 @@ pub struct Prediction {
 /// # Errors
 /// [`Error::Input`] for a file that does not boot, [`Error::Usage`] for options that contradict.
 pub fn predict(options: &PredictOptions, progress: &Progress) -> Result<Prediction, Error> {
-    let banks = if options.banks.is_empty() { Bank::ALL.to_vec() } else { parse_banks(&options.banks.join(","))? };
+    let banks = if options.banks.is_empty() {
+        Bank::ALL.to_vec()
+    } else {
+        parse_banks(&options.banks.join(","))?
+    };
     let mut prediction = Prediction::default();
     let contents = options.file.as_deref().map(Contents::open).transpose()?;
     if let Some(contents) = &contents {
@@ -65,15 +71,19 @@ fn registers(
         progress.warning(format_args!("{}: {warning}", contents.path.display()));
         prediction.notes.push(warning.to_owned());
     }
-    prediction.stub = format!("{} {}", uki.stub().name(), uki.stub().version()).trim().to_owned();
+    prediction.stub = format!("{} {}", uki.stub().name(), uki.stub().version())
+        .trim()
+        .to_owned();
 
     let given = options.loader.as_deref().map(read).transpose()?;
     let loader = given.as_ref().or(contents.loader.as_ref());
-    let loader_version = loader.map(|image| medium::loader_version_text(image).unwrap_or_else(|| "unknown".into()));
+    let loader_version =
+        loader.map(|image| medium::loader_version_text(image).unwrap_or_else(|| "unknown".into()));
     prediction.loader.clone_from(&loader_version);
     let loader_digests = match (&given, contents.loader_image()?) {
         (Some(bytes), _) => {
-            let hashes = authenticode::ImageOptions::new().hashes(&authenticode::HashAlgorithm::ALL);
+            let hashes =
+                authenticode::ImageOptions::new().hashes(&authenticode::HashAlgorithm::ALL);
             let image = authenticode::Image::parse_with(bytes, &hashes)
                 .map_err(|error| Error::step("hash the boot loader", error))?;
             contents::digests(&image)?
@@ -83,23 +93,45 @@ fn registers(
     };
     let uki_digests = contents::digests(&contents.uki_image()?)?;
     let kernel_digests = if options.secure_boot_off {
-        contents.kernel_image(&uki)?.as_ref().map(contents::digests).transpose()?.unwrap_or_default()
+        contents
+            .kernel_image(&uki)?
+            .as_ref()
+            .map(contents::digests)
+            .transpose()?
+            .unwrap_or_default()
     } else {
         Vec::new()
     };
     let section = |name: &SectionName| -> Result<Vec<u8>, Error> {
         match uki.base().section(name) {
-            Some(section) => uki.bytes(section).map_err(|error| Error::input("UKI", &contents.path, error)),
+            Some(section) => uki
+                .bytes(section)
+                .map_err(|error| Error::input("UKI", &contents.path, error)),
             None => Ok(Vec::new()),
         }
     };
-    let (ucode, initrd) = (section(&SectionName::UCODE)?, section(&SectionName::INITRD)?);
-    let gpt = if options.usb { pcr::gpt_event_data(&contents.start, 512).unwrap_or_default() } else { Vec::new() };
+    let (ucode, initrd) = (
+        section(&SectionName::UCODE)?,
+        section(&SectionName::INITRD)?,
+    );
+    let gpt = if options.usb {
+        pcr::gpt_event_data(&contents.start, 512).unwrap_or_default()
+    } else {
+        Vec::new()
+    };
     let addons = Addons::read(&options.addon)?;
     let credentials = options
         .credential
         .iter()
-        .map(|path| Ok((path.file_name().unwrap_or_default().to_string_lossy().into_owned(), read(path)?)))
+        .map(|path| {
+            Ok((
+                path.file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
+                read(path)?,
+            ))
+        })
         .collect::<Result<Vec<_>, Error>>()?;
     let profile = usize::try_from(options.uki_profile).unwrap_or(usize::MAX);
     let hardware = boot.profile(profile).map_err(step)?.hardware();
@@ -117,7 +149,10 @@ fn registers(
             .embedded_initrds(&ucode, &initrd)
             .phase(phase.clone());
         if let Some(text) = &loader_version {
-            plan = plan.loader(Loader::from_version(text)).loader_image(&loader_digests).gpt_event(&gpt);
+            plan = plan
+                .loader(Loader::from_version(text))
+                .loader_image(&loader_digests)
+                .gpt_event(&gpt);
             if let Some(conf) = &contents.loader_conf {
                 plan = plan.loader_conf(conf);
             }
@@ -135,25 +170,41 @@ fn registers(
     };
 
     let stub = plan(&PhasePath::stub())?;
-    prediction.notes.extend(stub.notes().iter().map(ToString::to_string));
+    prediction
+        .notes
+        .extend(stub.notes().iter().map(ToString::to_string));
     for register in stub.registers() {
-        insert(prediction, *register, "", banks, |bank| stub.register_at_stub(*register, bank));
-    }
-    let paths = if options.phases.is_empty() { PhasePath::systemd().to_vec() } else { phase_paths(&options.phases) };
-    for path in paths {
-        let phased = plan(&path)?;
-        insert(prediction, Register::KERNEL_BOOT, path.as_str(), banks, |bank| {
-            phased.register(Register::KERNEL_BOOT, bank)
+        insert(prediction, *register, "", banks, |bank| {
+            stub.register_at_stub(*register, bank)
         });
     }
+    let paths = if options.phases.is_empty() {
+        PhasePath::systemd().to_vec()
+    } else {
+        phase_paths(&options.phases)
+    };
+    for path in paths {
+        let phased = plan(&path)?;
+        insert(
+            prediction,
+            Register::KERNEL_BOOT,
+            path.as_str(),
+            banks,
+            |bank| phased.register(Register::KERNEL_BOOT, bank),
+        );
+    }
     let document: Value = serde_json::from_str(&stub.to_json()).unwrap_or_default();
-    prediction.events.extend(document["events"].as_array().cloned().unwrap_or_default());
+    prediction
+        .events
+        .extend(document["events"].as_array().cloned().unwrap_or_default());
     if let Some(folder) = &options.pcrlock {
         for component in stub.to_pcrlock() {
             let path = folder.join(component.path);
             let parent = path.parent().unwrap_or(folder);
-            fs::create_dir_all(parent).map_err(|source| Error::io("create the folder", parent, source))?;
-            fs::write(&path, component.content).map_err(|source| Error::io("write", &path, source))?;
+            fs::create_dir_all(parent)
+                .map_err(|source| Error::io("create the folder", parent, source))?;
+            fs::write(&path, component.content)
+                .map_err(|source| Error::io("write", &path, source))?;
         }
     }
     Ok(())
@@ -166,10 +217,16 @@ fn insert(
     banks: &[Bank],
     value: impl Fn(Bank) -> Option<pcr::Digest>,
 ) {
-    let values: BTreeMap<_, _> =
-        banks.iter().filter_map(|bank| Some((bank.name().to_owned(), value(*bank)?.to_string()))).collect();
+    let values: BTreeMap<_, _> = banks
+        .iter()
+        .filter_map(|bank| Some((bank.name().to_owned(), value(*bank)?.to_string())))
+        .collect();
     if !values.is_empty() {
-        prediction.pcrs.entry(register.index()).or_default().insert(phase.to_owned(), values);
+        prediction
+            .pcrs
+            .entry(register.index())
+            .or_default()
+            .insert(phase.to_owned(), values);
     }
 }
 
@@ -178,15 +235,22 @@ pub(crate) fn pcr_7(
     contents: Option<&Contents>,
     options: &PredictOptions,
 ) -> Result<Option<(Pcr7, pcr::Pcr7Prediction)>, Error> {
-    let medium = contents.map(|contents| contents.enrolment.as_slice()).unwrap_or_default();
+    let medium = contents
+        .map(|contents| contents.enrolment.as_slice())
+        .unwrap_or_default();
     let variables = Variables::gather(&options.variables, medium)?;
     let mut boot = match (&options.event_log, &variables) {
         (Some(path), _) => {
-            let log = EventLog::parse(&read(path)?).map_err(|error| Error::input("event log", path, error))?;
-            let mut boot = Pcr7::from_log(&log).map_err(|error| Error::input("event log", path, error))?;
+            let log = EventLog::parse(&read(path)?)
+                .map_err(|error| Error::input("event log", path, error))?;
+            let mut boot =
+                Pcr7::from_log(&log).map_err(|error| Error::input("event log", path, error))?;
             for (variable, value) in variables.iter().flat_map(Variables::given) {
-                boot = boot.update(&pcr::VariableUpdate::replace(variable, value))
-                    .map_err(|error| Error::step("put the given variables in place of the log's", error))?;
+                boot = boot
+                    .update(&pcr::VariableUpdate::replace(variable, value))
+                    .map_err(|error| {
+                        Error::step("put the given variables in place of the log's", error)
+                    })?;
             }
             boot
         }
@@ -200,7 +264,9 @@ pub(crate) fn pcr_7(
         }
         boot = boot.load(contents::boot_image(&contents.uki_image()?, "UKI")?);
     }
-    let predicted = boot.predict().map_err(|error| Error::step("predict PCR 7", error))?;
+    let predicted = boot
+        .predict()
+        .map_err(|error| Error::step("predict PCR 7", error))?;
     Ok(Some((boot, predicted)))
 }
 
@@ -211,13 +277,27 @@ fn secure_boot(
     prediction: &mut Prediction,
 ) -> Result<(), Error> {
     let Some((_, predicted)) = pcr_7(contents, options)? else {
-        prediction.notes.push("PCR 7 needs the keys: --secureboot-dir, --pk --kek --db, or --event-log".into());
+        prediction
+            .notes
+            .push("PCR 7 needs the keys: --secureboot-dir, --pk --kek --db, or --event-log".into());
         return Ok(());
     };
-    for verdict in predicted.verdicts().iter().filter(|verdict| !verdict.is_started()) {
-        prediction.notes.push(format!("firmware with these keys does not start it: {verdict}"));
+    for verdict in predicted
+        .verdicts()
+        .iter()
+        .filter(|verdict| !verdict.is_started())
+    {
+        prediction.notes.push(format!(
+            "firmware with these keys does not start it: {verdict}"
+        ));
     }
-    insert(prediction, Register::SECURE_BOOT_POLICY, "", banks, |bank| Some(predicted.value(bank)));
+    insert(
+        prediction,
+        Register::SECURE_BOOT_POLICY,
+        "",
+        banks,
+        |bank| Some(predicted.value(bank)),
+    );
     let log: Value = serde_json::from_str(&predicted.to_log(banks).to_json()).unwrap_or_default();
     if let Some(events) = log["events"].as_array() {
         let of_pcr_7 = events.iter().filter(|event| event["pcr"] == 7).cloned();
@@ -240,8 +320,10 @@ impl Addons {
         let mut addons = Vec::new();
         for path in paths {
             let bytes = read(path)?;
-            let addon = uki::Uki::parse(&bytes).map_err(|error| Error::input("addon", path, error))?;
-            let hashes = authenticode::ImageOptions::new().hashes(&authenticode::HashAlgorithm::ALL);
+            let addon =
+                uki::Uki::parse(&bytes).map_err(|error| Error::input("addon", path, error))?;
+            let hashes =
+                authenticode::ImageOptions::new().hashes(&authenticode::HashAlgorithm::ALL);
             let image = authenticode::Image::parse_with(&bytes, &hashes)
                 .map_err(|error| Error::input("addon", path, error))?;
             let mut sections = BTreeMap::new();
@@ -257,8 +339,16 @@ impl Addons {
                     sections.insert(name, addon.content(section).to_vec());
                 }
             }
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            addons.push(AddonFile { name, digests: contents::digests(&image)?, sections });
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            addons.push(AddonFile {
+                name,
+                digests: contents::digests(&image)?,
+                sections,
+            });
         }
         Ok(Self(addons))
     }

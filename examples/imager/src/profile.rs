@@ -188,29 +188,49 @@ impl Profile {
     /// field that asks for something that cannot be had here.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
-        let profile: Self =
-            serde_norway::from_slice(&bytes).map_err(|error| Error::input("profile", path, error))?;
+        let profile: Self = serde_norway::from_slice(&bytes)
+            .map_err(|error| Error::input("profile", path, error))?;
         profile.check()?;
         Ok(profile)
     }
 
     fn check(&self) -> Result<(), Error> {
         let only = |field: &str, found: Option<&str>, known: &[&str]| match found {
-            Some(found) if !known.contains(&found) => {
-                Err(Error::usage(field, format!("'{found}' is not supported, only {}", known.join(", "))))
-            }
+            Some(found) if !known.contains(&found) => Err(Error::usage(
+                field,
+                format!("'{found}' is not supported, only {}", known.join(", ")),
+            )),
             _ => Ok(()),
         };
         only("platform", self.platform.as_deref(), &["metal"])?;
         if self.secureboot == Some(false) {
-            return Err(Error::usage("secureboot", "only Secure Boot images are made here"));
+            return Err(Error::usage(
+                "secureboot",
+                "only Secure Boot images are made here",
+            ));
         }
         let image = self.output.image_options.as_ref();
         let iso = self.output.iso_options.as_ref();
-        only("output.imageOptions.diskFormat", image.and_then(|o| o.disk_format.as_deref()), &["raw"])?;
-        only("output.imageOptions.bootloader", image.and_then(|o| o.bootloader.as_deref()), &["sd-boot"])?;
-        only("output.isoOptions.bootloader", iso.and_then(|o| o.bootloader.as_deref()), &["sd-boot"])?;
-        only("output.outFormat", self.output.out_format.as_deref(), &["raw", ".zst"])?;
+        only(
+            "output.imageOptions.diskFormat",
+            image.and_then(|o| o.disk_format.as_deref()),
+            &["raw"],
+        )?;
+        only(
+            "output.imageOptions.bootloader",
+            image.and_then(|o| o.bootloader.as_deref()),
+            &["sd-boot"],
+        )?;
+        only(
+            "output.isoOptions.bootloader",
+            iso.and_then(|o| o.bootloader.as_deref()),
+            &["sd-boot"],
+        )?;
+        only(
+            "output.outFormat",
+            self.output.out_format.as_deref(),
+            &["raw", ".zst"],
+        )?;
         let empty = |value: &Option<serde_norway::Value>| {
             value.as_ref().is_none_or(|value| match value {
                 serde_norway::Value::Null => true,
@@ -219,22 +239,43 @@ impl Profile {
                 _ => false,
             })
         };
-        let signers = self.input.secureboot.iter().flat_map(|s| [&s.secure_boot_signer, &s.pcr_signer]);
+        let signers = self
+            .input
+            .secureboot
+            .iter()
+            .flat_map(|s| [&s.secure_boot_signer, &s.pcr_signer]);
         let asked = [
             ("overlay", !empty(&self.overlay)),
-            ("customization.metaContents", !self.customization.meta_contents.is_empty()),
+            (
+                "customization.metaContents",
+                !self.customization.meta_contents.is_empty(),
+            ),
             (
                 "customization.embeddedMachineConfiguration",
-                self.customization.embedded_machine_configuration.as_ref().is_some_and(|text| !text.is_empty()),
+                self.customization
+                    .embedded_machine_configuration
+                    .as_ref()
+                    .is_some_and(|text| !text.is_empty()),
             ),
             ("input.imageCache", self.input.image_cache.is_given()),
-            ("input.overlayInstaller", self.input.overlay_installer.is_given()),
-            ("input.systemExtensions", !self.input.system_extensions.is_empty()),
+            (
+                "input.overlayInstaller",
+                self.input.overlay_installer.is_given(),
+            ),
+            (
+                "input.systemExtensions",
+                !self.input.system_extensions.is_empty(),
+            ),
             (
                 "output.imageOptions.diskFormatOptions",
-                image.and_then(|o| o.disk_format_options.as_ref()).is_some_and(|text| !text.is_empty()),
+                image
+                    .and_then(|o| o.disk_format_options.as_ref())
+                    .is_some_and(|text| !text.is_empty()),
             ),
-            ("input.secureboot: a signer in a cloud or behind a socket", signers.into_iter().any(Signer::is_remote)),
+            (
+                "input.secureboot: a signer in a cloud or behind a socket",
+                signers.into_iter().any(Signer::is_remote),
+            ),
         ];
         match asked.iter().find(|(_, given)| *given) {
             Some((field, _)) => Err(Error::usage(*field, "not supported here; leave it out")),
@@ -245,7 +286,10 @@ impl Profile {
 
 impl Container {
     fn is_given(&self) -> bool {
-        self.image_ref.is_some() || self.tarball_path.is_some() || self.oci_path.is_some() || self.force_insecure
+        self.image_ref.is_some()
+            || self.tarball_path.is_some()
+            || self.oci_path.is_some()
+            || self.force_insecure
     }
 }
 
@@ -261,7 +305,10 @@ impl Signer {
             &self.aws_cert_arn,
             &self.signer_address,
         ];
-        texts.into_iter().any(|text| text.as_ref().is_some_and(|text| !text.is_empty())) || self.aws_cert_path.is_some()
+        texts
+            .into_iter()
+            .any(|text| text.as_ref().is_some_and(|text| !text.is_empty()))
+            || self.aws_cert_path.is_some()
     }
 }
 
@@ -286,7 +333,10 @@ mod tests {
         )
         .unwrap();
         assert_eq!(profile.customization.extra_kernel_args, ["a=b", "quiet"]);
-        assert_eq!(profile.input.kernel.path.as_deref(), Some(Path::new("/usr/install/amd64/vmlinuz")));
+        assert_eq!(
+            profile.input.kernel.path.as_deref(),
+            Some(Path::new("/usr/install/amd64/vmlinuz"))
+        );
     }
 
     #[test]
@@ -296,6 +346,9 @@ mod tests {
             parse("customization: {metaContents: [{key: 1, value: x}]}").unwrap_err(),
             "customization.metaContents: not supported here; leave it out"
         );
-        assert_eq!(parse("platform: aws").unwrap_err(), "platform: 'aws' is not supported, only metal");
+        assert_eq!(
+            parse("platform: aws").unwrap_err(),
+            "platform: 'aws' is not supported, only metal"
+        );
     }
 }

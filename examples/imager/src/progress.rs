@@ -39,14 +39,21 @@ impl Progress {
     /// A bar over `bytes`.
     #[must_use]
     pub fn bar(&self, label: &'static str, bytes: u64) -> Bar {
-        let target = if self.quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(5) };
+        let target = if self.quiet {
+            ProgressDrawTarget::hidden()
+        } else {
+            ProgressDrawTarget::stderr_with_hz(5)
+        };
         let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::hidden());
         bar.set_style(
             ProgressStyle::with_template("{msg} {bar:30} {bytes}/{total_bytes} {eta}")
                 .unwrap_or_else(|_| ProgressStyle::default_bar()),
         );
         bar.set_message(label);
-        Bar { bar, target: Some(target) }
+        Bar {
+            bar,
+            target: Some(target),
+        }
     }
 }
 

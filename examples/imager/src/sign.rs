@@ -3,14 +3,17 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use authenticode::{Certificate, Existing as Table, HashAlgorithm, Image, ImageOptions, RsaSigner, SignatureTable, Signing};
+use authenticode::{
+    Certificate, Existing as Table, HashAlgorithm, Image, ImageOptions, RsaSigner, SignatureTable,
+    Signing,
+};
 use serde_json::{Value, json};
 
+use crate::Error;
 use crate::assets::read;
 use crate::cli::SignOptions;
 use crate::keys::{self, Passphrase};
 use crate::output::{Existing, Output, write_all};
-use crate::Error;
 
 /// Signs, or changes the signatures of an image; returns a document about the result.
 ///
@@ -19,49 +22,74 @@ use crate::Error;
 /// [`Error::Exists`].
 pub fn sign(options: &SignOptions) -> Result<Value, Error> {
     let input = |error: authenticode::Error| Error::input("EFI image", &options.file, error);
-    let existing = if options.force { Existing::Replace } else { Existing::Keep };
-    let hashing = ImageOptions::new().hashes(&[hash(&options.hash)?]).allow_gaps(options.allow_gaps);
+    let existing = if options.force {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    let hashing = ImageOptions::new()
+        .hashes(&[hash(&options.hash)?])
+        .allow_gaps(options.allow_gaps);
     let result = match &options.output {
         Some(path) => path.clone(),
         None if options.detached => with_ending(&options.file, "p7"),
         None => with_ending(&options.file, "signed"),
     };
-    let mut source = File::open(&options.file).map_err(|error| Error::io("read", &options.file, error))?;
+    let mut source =
+        File::open(&options.file).map_err(|error| Error::io("read", &options.file, error))?;
     if options.remove_all || options.attach.is_some() {
         let image = Image::read_with(&mut source, &hashing).map_err(input)?;
         let table = match &options.attach {
-            Some(path) => image.attach(&read(path)?).map_err(|error| Error::input("signature", path, error))?,
+            Some(path) => image
+                .attach(&read(path)?)
+                .map_err(|error| Error::input("signature", path, error))?,
             None => SignatureTable::default(),
         };
         let mut out = Output::create(&result, 0o644, existing)?;
         let edit = image.with_table(&table).map_err(input)?;
-        std::io::Seek::rewind(&mut source).map_err(|error| Error::io("read", &options.file, error))?;
+        std::io::Seek::rewind(&mut source)
+            .map_err(|error| Error::io("read", &options.file, error))?;
         edit.write_to(&mut source, &mut out).map_err(input)?;
         return Ok(json!({ "output": out.publish()?, "signatures": table.entries().len() }));
     }
 
-    let cert_path = options.cert.as_ref().ok_or_else(|| missing("the certificate", "--cert"))?;
+    let cert_path = options
+        .cert
+        .as_ref()
+        .ok_or_else(|| missing("the certificate", "--cert"))?;
     let mut chain = Certificate::from_pem_or_der(&read(cert_path)?)
         .map_err(|error| Error::input("certificate", cert_path, error))?;
     for path in &options.addcert {
         chain.extend(
-            Certificate::from_pem_or_der(&read(path)?).map_err(|error| Error::input("certificate", path, error))?,
+            Certificate::from_pem_or_der(&read(path)?)
+                .map_err(|error| Error::input("certificate", path, error))?,
         );
     }
     let [signer, rest @ ..] = chain.as_slice() else {
         return Err(missing("the certificate", "--cert"));
     };
-    let table = if options.replace { Table::ReplaceAll } else { Table::Append };
-    let signing = Signing::new(signer).chain(rest.iter().cloned()).hash(hash(&options.hash)?).existing(table);
+    let table = if options.replace {
+        Table::ReplaceAll
+    } else {
+        Table::Append
+    };
+    let signing = Signing::new(signer)
+        .chain(rest.iter().cloned())
+        .hash(hash(&options.hash)?)
+        .existing(table);
 
     if let Some(path) = &options.prepare {
         let image = Image::read_with(&mut source, &hashing).map_err(input)?;
         let prepared = signing.prepare(image).map_err(input)?;
         write_all(&[(path, prepared.to_be_signed().message(), 0o644, existing)])?;
-        return Ok(json!({ "output": path, "sign_with": format!("{} and PKCS#1 v1.5", options.hash) }));
+        return Ok(
+            json!({ "output": path, "sign_with": format!("{} and PKCS#1 v1.5", options.hash) }),
+        );
     }
     // The copy is made while the image is hashed, so that it is read once.
-    let mut out = (!options.detached).then(|| Output::create(&result, 0o644, existing)).transpose()?;
+    let mut out = (!options.detached)
+        .then(|| Output::create(&result, 0o644, existing))
+        .transpose()?;
     let image = match &mut out {
         Some(out) => Image::copy(&mut source, out, &hashing),
         None => Image::read_with(&mut source, &hashing),
@@ -69,14 +97,18 @@ pub fn sign(options: &SignOptions) -> Result<Value, Error> {
     .map_err(input)?;
     let prepared = signing.prepare(image).map_err(input)?;
     let signed = match (&options.signature, &options.key) {
-        (Some(path), _) => {
-            prepared.attach(&read(path)?).map_err(|error| Error::input("signature", path, error))?
-        }
+        (Some(path), _) => prepared
+            .attach(&read(path)?)
+            .map_err(|error| Error::input("signature", path, error))?,
         (None, Some(path)) => {
-            let passphrase = Passphrase::new(options.key_passphrase_file.clone(), "IMAGER_KEY_PASSPHRASE");
+            let passphrase =
+                Passphrase::new(options.key_passphrase_file.clone(), "IMAGER_KEY_PASSPHRASE");
             let key = keys::read_private_key(path, &passphrase)?;
             if !keys::belongs_to(&key, signer.as_der()) {
-                return Err(Error::KeyMismatch { key: path.clone(), certificate: cert_path.clone() });
+                return Err(Error::KeyMismatch {
+                    key: path.clone(),
+                    certificate: cert_path.clone(),
+                });
             }
             prepared.sign(&RsaSigner::new(key)).map_err(input)?
         }
@@ -86,10 +118,15 @@ pub fn sign(options: &SignOptions) -> Result<Value, Error> {
         Some(out) => {
             let mut file = out.file();
             let mode = source.metadata().map(|meta| meta.permissions());
-            signed.edit().and_then(|edit| edit.append_to(&mut file)).map_err(input)?;
-            file.set_len(signed.edit().map_err(input)?.len()).map_err(|error| Error::io("write", out.path(), error))?;
+            signed
+                .edit()
+                .and_then(|edit| edit.append_to(&mut file))
+                .map_err(input)?;
+            file.set_len(signed.edit().map_err(input)?.len())
+                .map_err(|error| Error::io("write", out.path(), error))?;
             if let Ok(mode) = mode {
-                fs::set_permissions(out.reopen_path(), mode).map_err(|error| Error::io("set the mode of", out.path(), error))?;
+                fs::set_permissions(out.reopen_path(), mode)
+                    .map_err(|error| Error::io("set the mode of", out.path(), error))?;
             }
             out.publish()?
         }
@@ -98,11 +135,16 @@ pub fn sign(options: &SignOptions) -> Result<Value, Error> {
             result
         }
     };
-    Ok(json!({ "output": output, "signatures": signed.table().entries().len(), "signer": signer.subject() }))
+    Ok(
+        json!({ "output": output, "signatures": signed.table().entries().len(), "signer": signer.subject() }),
+    )
 }
 
 fn missing(what: &'static str, flag: &str) -> Error {
-    Error::Missing { what, hint: format!("give it with {flag}") }
+    Error::Missing {
+        what,
+        hint: format!("give it with {flag}"),
+    }
 }
 
 fn hash(name: &str) -> Result<HashAlgorithm, Error> {
@@ -110,7 +152,10 @@ fn hash(name: &str) -> Result<HashAlgorithm, Error> {
         "sha256" => Ok(HashAlgorithm::Sha256),
         "sha384" => Ok(HashAlgorithm::Sha384),
         "sha512" => Ok(HashAlgorithm::Sha512),
-        other => Err(Error::usage("--hash", format!("'{other}' is none of sha256, sha384, sha512"))),
+        other => Err(Error::usage(
+            "--hash",
+            format!("'{other}' is none of sha256, sha384, sha512"),
+        )),
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use efivars::{Certificate, Guid, SignatureDatabase, VariableFile};
 use pcr::{KeyVariable, SecureBootVariables};
 
+use crate::Error;
 use crate::assets::read;
 use crate::cli::VariableOptions;
-use crate::Error;
 
 /// Values of PK, KEK, db and dbx; a value of length 0 is a variable that does not exist.
 #[derive(Debug, Clone, Default)]
@@ -28,12 +28,19 @@ impl Variables {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Input`].
-    pub fn gather(options: &VariableOptions, medium: &[(&'static str, Vec<u8>)]) -> Result<Option<Self>, Error> {
+    pub fn gather(
+        options: &VariableOptions,
+        medium: &[(&'static str, Vec<u8>)],
+    ) -> Result<Option<Self>, Error> {
         let mut any = false;
         let mut value = |name: &'static str, given: Option<&Path>| -> Result<Vec<u8>, Error> {
             if let Some(path) = given {
                 any = true;
-                return if path == Path::new("-") { Ok(Vec::new()) } else { value_of(path) };
+                return if path == Path::new("-") {
+                    Ok(Vec::new())
+                } else {
+                    value_of(path)
+                };
             }
             if let Some(folder) = &options.secureboot_dir {
                 let path = folder.join(format!("{name}.auth"));
@@ -90,16 +97,25 @@ fn value_of(path: &Path) -> Result<Vec<u8>, Error> {
 /// The value that a file sets: of a list or update itself, or a list of the certificates in it.
 fn parse(bytes: &[u8], path: &Path) -> Result<Vec<u8>, Error> {
     if bytes.starts_with(b"-----BEGIN") || bytes.starts_with(&[0x30, 0x82]) {
-        let certificate =
-            Certificate::from_pem_or_der(bytes).map_err(|error| Error::input("certificate", path, error))?;
-        return Ok(SignatureDatabase::new().with_certificate(Guid::ZERO, &certificate).to_bytes());
+        let certificate = Certificate::from_pem_or_der(bytes)
+            .map_err(|error| Error::input("certificate", path, error))?;
+        return Ok(SignatureDatabase::new()
+            .with_certificate(Guid::ZERO, &certificate)
+            .to_bytes());
     }
     let name = path.file_name().and_then(|name| name.to_str());
-    let file = VariableFile::detect(bytes, name).map_err(|error| Error::input("key variable", path, error))?;
+    let file = VariableFile::detect(bytes, name)
+        .map_err(|error| Error::input("key variable", path, error))?;
     Ok(match file {
         VariableFile::Update { update, .. } => update.value().to_vec(),
         VariableFile::Lists(database) => database.to_bytes(),
         VariableFile::Efivarfs { value, .. } => value.to_vec(),
-        _ => return Err(Error::input("key variable", path, "of a kind that holds no value")),
+        _ => {
+            return Err(Error::input(
+                "key variable",
+                path,
+                "of a kind that holds no value",
+            ));
+        }
     })
 }

@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use authenticode::{Certificate, Databases, Edk2, Image, ImageOptions, Shim, SignatureDatabase, Verdict, Verifier};
+use authenticode::{
+    Certificate, Databases, Edk2, Image, ImageOptions, Shim, SignatureDatabase, Verdict, Verifier,
+};
 use serde_json::{Value, json};
 
+use crate::Error;
 use crate::assets::read;
 use crate::cli::VerifyOptions;
 use crate::contents::Contents;
 use crate::variables::Variables;
-use crate::Error;
 
 /// The judgement on one image.
 #[derive(Debug)]
@@ -35,14 +37,16 @@ pub fn verify(options: &VerifyOptions) -> Result<Judgement, Error> {
     let variables = Variables::gather(&options.variables, medium)?;
     if let Some(variables) = &variables {
         let list = |bytes: &[u8], name: &'static str| {
-            SignatureDatabase::parse(bytes).map_err(|error| Error::input("signature database", Path::new(name), error))
+            SignatureDatabase::parse(bytes)
+                .map_err(|error| Error::input("signature database", Path::new(name), error))
         };
         (db, dbx) = (list(&variables.db, "db")?, list(&variables.dbx, "dbx")?);
     }
     let mut trusted = Vec::new();
     for path in &options.certs {
         trusted.extend(
-            Certificate::from_pem_or_der(&read(path)?).map_err(|error| Error::input("certificate", path, error))?,
+            Certificate::from_pem_or_der(&read(path)?)
+                .map_err(|error| Error::input("certificate", path, error))?,
         );
     }
     for certificate in &trusted {
@@ -67,11 +71,14 @@ pub fn verify(options: &VerifyOptions) -> Result<Judgement, Error> {
     for (name, image) in images {
         let image = match image {
             Ok(image) => image,
-            Err(error) if error.is_unreadable() => return Err(Error::input("EFI image", &options.file, error)),
+            Err(error) if error.is_unreadable() => {
+                return Err(Error::input("EFI image", &options.file, error));
+            }
             Err(error) => {
                 allowed = false;
                 text.push_str(&format!("{name}: refused: {error}\n"));
-                reports.push(json!({ "image": name, "verdict": "deny", "reason": error.to_string() }));
+                reports
+                    .push(json!({ "image": name, "verdict": "deny", "reason": error.to_string() }));
                 continue;
             }
         };
@@ -87,15 +94,29 @@ pub fn verify(options: &VerifyOptions) -> Result<Judgement, Error> {
         allowed = true;
     }
     let verdict = if allowed { "allow" } else { "deny" };
-    Ok(Judgement { allowed, document: json!({ "verdict": verdict, "images": reports }), text })
+    Ok(Judgement {
+        allowed,
+        document: json!({ "verdict": verdict, "images": reports }),
+        text,
+    })
 }
 
 /// The image with this signature in place of its own, made in memory.
-fn attached(image: &Image, file: &Path, signature: &Path, hashing: &ImageOptions) -> Result<Image, Error> {
+fn attached(
+    image: &Image,
+    file: &Path,
+    signature: &Path,
+    hashing: &ImageOptions,
+) -> Result<Image, Error> {
     let wrong = |error| Error::input("signature", signature, error);
-    let edit = image.attach(&read(signature)?).and_then(|table| image.with_table(&table)).map_err(wrong)?;
+    let edit = image
+        .attach(&read(signature)?)
+        .and_then(|table| image.with_table(&table))
+        .map_err(wrong)?;
     let mut bytes = read(file)?;
-    edit.apply_to_bytes(&mut bytes).and_then(|()| Image::parse_with(&bytes, hashing)).map_err(wrong)
+    edit.apply_to_bytes(&mut bytes)
+        .and_then(|()| Image::parse_with(&bytes, hashing))
+        .map_err(wrong)
 }
 
 fn judge(
@@ -118,17 +139,28 @@ fn judge(
             hash.as_deref().unwrap_or("no hash"),
             signature.status().name()
         ));
-        signatures.push(json!({ "signer": subject, "hash": hash, "status": signature.status().name() }));
+        signatures
+            .push(json!({ "signer": subject, "hash": hash, "status": signature.status().name() }));
     }
-    let findings: Vec<String> = image.findings(None).iter().map(ToString::to_string).collect();
+    let findings: Vec<String> = image
+        .findings(None)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     if options.list {
-        return Ok((json!({ "image": name, "signatures": signatures, "findings": findings }), true));
+        return Ok((
+            json!({ "image": name, "signatures": signatures, "findings": findings }),
+            true,
+        ));
     }
     let verdict: Verdict = match &options.mok {
         Some(path) => {
             let list = SignatureDatabase::parse(&read(path)?)
                 .map_err(|error| Error::input("signature list", path, error))?;
-            Shim::new(databases.clone()).mok_list(list).judge(image).map_err(step)?
+            Shim::new(databases.clone())
+                .mok_list(list)
+                .judge(image)
+                .map_err(step)?
         }
         None => databases.judge(image, Edk2::Stable202502).map_err(step)?,
     };
@@ -139,11 +171,16 @@ fn judge(
         Some(_) => "a forbidden signer has signed it".to_owned(),
         None => verdict.reason().to_string(),
     };
-    text.push_str(&format!("{name}: {}: {reason}\n", if allowed { "started" } else { "refused" }));
+    text.push_str(&format!(
+        "{name}: {}: {reason}\n",
+        if allowed { "started" } else { "refused" }
+    ));
     for finding in &findings {
         text.push_str(&format!("{name}: note: {finding}\n"));
     }
-    let authority = verdict.decisive().map(|authority| authority.variable.to_string());
+    let authority = verdict
+        .decisive()
+        .map(|authority| authority.variable.to_string());
     let document = json!({
         "image": name, "verdict": word, "reason": reason, "authority": authority, "signatures": signatures,
         "findings": findings,

@@ -42,6 +42,9 @@ fn main() -> ExitCode {
             .iter()
             .map(|r| json!({"name": r.name, "offset": r.offset, "bytes": r.len}))
             .collect();
-        Ok((json!({"file": out, "bytes": plan.len(), "partitions": partitions}), true))
+        Ok((
+            json!({"file": out, "bytes": plan.len(), "partitions": partitions}),
+            true,
+        ))
     })
 }
