@@ -91,6 +91,7 @@ impl Base64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test may stop at a surprise")]
 mod tests {
     use super::*;
 

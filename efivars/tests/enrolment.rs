@@ -269,7 +269,7 @@ fn a_rotation_is_accepted_step_by_step() {
             .certificates()
             .map(|(_, c)| c)
             .collect::<Vec<_>>(),
-        [new.clone()]
+        std::slice::from_ref(&new)
     );
     assert_eq!(
         machine

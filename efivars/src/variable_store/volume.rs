@@ -185,6 +185,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test may stop at a surprise")]
 mod tests {
     use super::*;
 
