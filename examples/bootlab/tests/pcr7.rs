@@ -190,7 +190,7 @@ fn compare(name: &str, report: &Report, predicted: &Pcr7, registers: &[Register]
                 .hex(bank_name, register.index().into())
                 .unwrap();
             let predicted_value = prediction.register(bank, *register).to_string();
-            println!(
+            eprintln!(
                 "{name}: PCR {register} {bank}: predicted {predicted_value}, measured {measured}"
             );
             let reasons: Vec<String> = predicted

@@ -24,8 +24,11 @@ pub struct Unlocked {
     pub retired: Vec<u32>,
 }
 
+/// A token of the header and what it says.
+pub(crate) type Known = (Token, TpmToken);
+
 /// Tokens that this program can open, with those that it cannot read as reasons.
-pub(crate) fn tpm_tokens(volume: &Volume) -> Result<(Vec<(Token, TpmToken)>, Vec<String>), Error> {
+pub(crate) fn tpm_tokens(volume: &Volume) -> Result<(Vec<Known>, Vec<String>), Error> {
     let mut known = Vec::new();
     let mut damaged = Vec::new();
     for token in volume.tokens()? {

@@ -1,6 +1,5 @@
 //! The outputs: UKI, ISO, disk image, installer archive.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -277,12 +276,6 @@ fn parse_size(text: &str) -> Result<u64, Error> {
         .checked_mul(1 << shift)
         .filter(|size| (1 << 20..1 << 44).contains(size))
         .ok_or_else(wrong)
-}
-
-/// Reads the file that a build has just written under no name yet.
-pub(crate) fn reopen(output: &Output) -> Result<File, Error> {
-    let path = output.reopen_path();
-    File::open(&path).map_err(|source| Error::io("reopen", output.path(), source))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ Example, from nothing to a medium that enrols its own keys:
   imager secureboot-iso --kernel vmlinuz --initramfs initramfs.xz --cmdline 'console=ttyS0' --os-release os-release
   imager predict _out/metal-amd64-secureboot.iso"
 )]
+#[non_exhaustive]
 pub struct Cli {
     /// Print one JSON document on standard output
     #[arg(long, global = true)]
@@ -121,6 +122,7 @@ pub enum Gen {
 
 /// Where generated files go.
 #[derive(Debug, Clone, Args)]
+#[non_exhaustive]
 pub struct OutDir {
     /// Folder for the files
     #[arg(long, short, value_name = "DIR", default_value = "_out")]

@@ -8,7 +8,7 @@ use crate::Error;
 ///
 /// # Errors
 /// [`Error::Usage`] when the variable is set to something else than a number.
-pub fn source_date_epoch() -> Result<Option<u64>, Error> {
+pub(crate) fn source_date_epoch() -> Result<Option<u64>, Error> {
     match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) if !text.is_empty() => text.parse().map(Some).map_err(|_| {
             Error::usage(
@@ -24,7 +24,7 @@ pub fn source_date_epoch() -> Result<Option<u64>, Error> {
 ///
 /// # Errors
 /// As [`source_date_epoch`].
-pub fn now() -> Result<SystemTime, Error> {
+pub(crate) fn now() -> Result<SystemTime, Error> {
     Ok(match source_date_epoch()? {
         Some(seconds) => UNIX_EPOCH + Duration::from_secs(seconds),
         None => SystemTime::now(),
@@ -35,7 +35,7 @@ pub fn now() -> Result<SystemTime, Error> {
 ///
 /// # Errors
 /// As [`source_date_epoch`].
-pub fn now_seconds() -> Result<u64, Error> {
+pub(crate) fn now_seconds() -> Result<u64, Error> {
     Ok(now()?
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs()))

@@ -137,7 +137,10 @@ fn new_key(bits: usize) -> Result<RsaPrivateKey, Error> {
     for _ in 0..2 {
         let sender = sender.clone();
         // The loser is not waited for: its key is dropped, and zeroized, unseen.
-        std::thread::spawn(move || sender.send(RsaPrivateKey::new(&mut rand_core::OsRng, bits)));
+        std::thread::spawn(move || {
+            // Nobody receives the second key.
+            let _ = sender.send(RsaPrivateKey::new(&mut rand_core::OsRng, bits));
+        });
     }
     keys.recv()
         .map_err(|error| Error::step("make an RSA key", error))?

@@ -199,13 +199,10 @@ pub fn esp_tree(assets: &Assets, uki: &Path, progress: &Progress) -> Result<Tree
     // Signing appends: everything else of the loader stands where it stood.
     let mut tree = Tree::new()
         .file(
-            &format!("EFI/BOOT/BOOT{}.EFI", assets.arch.efi_name()),
+            format!("EFI/BOOT/BOOT{}.EFI", assets.arch.efi_name()),
             loader,
         )
-        .file(
-            &format!("EFI/Linux/{}.efi", assets.label),
-            Source::file(uki),
-        )
+        .file(format!("EFI/Linux/{}.efi", assets.label), Source::file(uki))
         .file("loader/loader.conf", loader_conf(enroll))
         // systemd-boot 261 makes this file when it is missing, on read-only media too, where some firmware faults.
         .entry("loader/random-seed", Entry::file(vec![0; 32]).read_only());
@@ -214,7 +211,7 @@ pub fn esp_tree(assets: &Assets, uki: &Path, progress: &Progress) -> Result<Tree
             if name == "dbx.auth" && number.is_some_and(|number| number < 257) {
                 progress.warning("dbx.auth is enrolled by systemd-boot 257 and later only");
             }
-            tree = tree.file(&format!("loader/keys/auto/{name}"), read(&path)?);
+            tree = tree.file(format!("loader/keys/auto/{name}"), read(&path)?);
         }
     }
     let certificate = Certificate::from_pem_or_der(&assets.signing_cert)

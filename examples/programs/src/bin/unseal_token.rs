@@ -55,9 +55,9 @@ type Name<'a> = Option<&'a String>;
 
 fn unseal(
     path: &str,
-    pcrsig: Name,
-    key: Name,
-    pin: Name,
+    pcrsig: Name<'_>,
+    key: Name<'_>,
+    pin: Name<'_>,
     tcti: &str,
 ) -> Result<String, Box<dyn Error>> {
     let token = Token::parse(&std::fs::read(path)?)?;
