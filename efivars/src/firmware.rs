@@ -3,6 +3,7 @@
 mod format;
 mod machine;
 mod outcome;
+mod space;
 mod verify;
 
 pub use machine::Machine;

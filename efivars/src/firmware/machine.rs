@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::space::{aligned, merge, record_len};
 use super::verify::{Authority, verify};
 use super::{EfiStatus, Firmware, Mode, Outcome, Quota, Reason, Refusal, Write, format};
 use crate::authenticated_update::{HEADER_LEN, RawHeader};
@@ -10,9 +11,6 @@ use crate::{
     Attributes, CUSTOM_MODE, EfiTime, Error, KEK, PK, SECURE_BOOT, SECURE_BOOT_ENABLE, SETUP_MODE,
     SignatureDatabase, Variable, VariableName,
 };
-
-/// Bytes of `AUTHENTICATED_VARIABLE_HEADER`.
-const RECORD_HEADER_LEN: u64 = 60;
 
 /// The variables of a machine and the rules of its firmware: says what happens with a write before anyone makes it.
 ///
@@ -484,30 +482,4 @@ impl Machine {
             sum.saturating_add(aligned(record_len(&v.name, v.data.len() as u64)))
         })
     }
-}
-
-/// Signature databases lose the entries that are there already; everything else is appended as it is, PK too.
-fn merge(name: &VariableName, old: &[u8], new: &[u8]) -> Vec<u8> {
-    if (name.is_image_database() || *name == KEK)
-        && let (Ok(mut lists), Ok(new)) = (
-            SignatureDatabase::parse_lenient(old),
-            SignatureDatabase::parse_lenient(new),
-        )
-    {
-        lists.append_as_firmware(&new);
-        return lists.to_bytes();
-    }
-    [old, new].concat()
-}
-
-/// Header, name with its terminator, and value.
-fn record_len(name: &VariableName, value_len: u64) -> u64 {
-    let name_len = (name.to_utf16().len() as u64).saturating_add(2);
-    RECORD_HEADER_LEN
-        .saturating_add(name_len)
-        .saturating_add(value_len)
-}
-
-const fn aligned(len: u64) -> u64 {
-    len.saturating_add(3) & !3
 }
