@@ -1,10 +1,11 @@
 //! Links the crates that promise `no_std` into a library that has its own panic handler and allocator.
 #![no_std]
 
-extern crate trustedboot_authenticode as _;
-extern crate trustedboot_efivars as _;
-extern crate trustedboot_pcr as _;
-extern crate trustedboot_uki as _;
+extern crate authenticode as _;
+extern crate efivars as _;
+extern crate pcr as _;
+extern crate uki as _;
+
 
 use core::alloc::{GlobalAlloc, Layout};
 
