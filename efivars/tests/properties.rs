@@ -56,7 +56,7 @@ proptest! {
         bytes[at] = byte;
         bytes.truncate(len);
         if let Ok(file) = VariableFile::detect(&bytes, None) {
-            prop_assert!(json::describe(&file).starts_with("{"));
+            prop_assert!(!json::describe(&file).is_empty());
         }
         let original = bytes == vector("auth/db.efitools.auth");
         for firmware in [Firmware::Edk2_2022_11, Firmware::Edk2_2025_02] {
