@@ -65,9 +65,10 @@ impl Base<'_> {
             payload_len: 0,
             gap_starts: self.gap_starts(),
         };
+        let fixed_slots = self.fixed_slots(slots);
         for (place, slot) in slots.iter().enumerate() {
             layout.slot(slot)?;
-            if place.saturating_add(1) == self.fixed_slots(slots) {
+            if place.saturating_add(1) == fixed_slots {
                 layout.trailer();
             }
         }

@@ -33,7 +33,8 @@ pub fn lint<S: ReadAt>(uki: &Uki<S>) -> Result<Vec<Finding>, Error> {
     if profiles.len() > MAX_PROFILES {
         findings.add(Check::TooManyProfiles, None, None);
     }
-    if uki.stub().is_addon() || uki.is_addon() {
+    let is_stub = uki.stub().name() == "systemd-stub";
+    if uki.stub().is_addon() || !is_stub && uki.is_addon() {
         findings.addon(uki);
     } else {
         for profile in profiles.iter().take(MAX_PROFILES) {
