@@ -96,7 +96,7 @@ pub struct BuildOptions {
         default_value = "sha1,sha256,sha384,sha512"
     )]
     pub banks: String,
-    /// Further boot profile of the UKI: ID[:TITLE]=COMMAND LINE; may be repeated
+    /// Further boot profile of the UKI: `ID[:TITLE]=COMMAND LINE`; may be repeated
     #[arg(long = "uki-profile", value_name = "PROFILE")]
     pub uki_profiles: Vec<String>,
     /// When systemd-boot enrols the keys: off, manual, if-safe or force [default: if-safe, or force before 253]

@@ -92,7 +92,7 @@ pub fn uki(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
 /// `imager secureboot-iso`: `metal-<arch>-secureboot.iso`.
 ///
 /// # Errors
-/// As [`uki`].
+/// As [`uki()`].
 pub fn iso(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
     let assets = resolve(options, &["iso"], progress)?;
     let mut out = open(
@@ -120,7 +120,7 @@ pub fn iso(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
 /// `imager secureboot-metal`: `metal-<arch>-secureboot.raw`, or `.raw.zst`.
 ///
 /// # Errors
-/// As [`uki`].
+/// As [`uki()`].
 pub fn disk(options: DiskOptions, progress: &Progress) -> Result<Made, Error> {
     let from_profile = options
         .build

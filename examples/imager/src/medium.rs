@@ -233,7 +233,7 @@ fn loader_conf(enroll: EnrollKeys) -> Vec<u8> {
 /// The time that all files of a medium carry.
 ///
 /// # Errors
-/// As [`clock::now_seconds`].
+/// [`Error::Usage`] when `SOURCE_DATE_EPOCH` is no number.
 pub fn timestamp() -> Result<Timestamp, Error> {
     Ok(Timestamp::from_unix(
         i64::try_from(clock::now_seconds()?).unwrap_or(i64::MAX),
