@@ -216,7 +216,9 @@ impl Disk {
         for partition in &self.partitions {
             gpt::check_name(&partition.name)?;
             let (source, len) = partition.measure(sector_len)?;
-            let guid = partition.guid.unwrap_or_else(|| Guid::from_label(&partition.name));
+            let guid = partition
+                .guid
+                .unwrap_or_else(|| Guid::from_label(&partition.name));
             let end = next.saturating_add(len).div_ceil(sector_len);
             entries.push(gpt::Entry {
                 kind: partition.kind,
@@ -239,14 +241,18 @@ impl Disk {
             });
             next = end.saturating_mul(sector_len).next_multiple_of(ALIGNMENT);
         }
-        let used = entries.last().map_or(ALIGNMENT, |e| (e.last + 1) * sector_len);
+        let used = entries
+            .last()
+            .map_or(ALIGNMENT, |e| (e.last + 1) * sector_len);
         self.finish(layout, &entries, used)
     }
 
     fn finish(&self, mut layout: Layout, entries: &[gpt::Entry], used: u64) -> Result<Plan, Error> {
         let sector_len = self.sector_len;
         let needed = used.saturating_add((1 + Tables::array_sectors(sector_len)) * sector_len);
-        let len = self.len.unwrap_or_else(|| needed.next_multiple_of(ALIGNMENT));
+        let len = self
+            .len
+            .unwrap_or_else(|| needed.next_multiple_of(ALIGNMENT));
         if !len.is_multiple_of(sector_len) {
             return Err(Error::Option {
                 option: "len",

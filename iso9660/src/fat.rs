@@ -14,7 +14,10 @@ use crate::{Error, Plan, Timestamp, Tree};
 
 /// The type of a FAT volume, which follows from its count of clusters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(clippy::exhaustive_enums, reason = "the specification knows these three")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "the specification knows these three"
+)]
 pub enum FatKind {
     /// Up to 4,084 clusters.
     Fat12,

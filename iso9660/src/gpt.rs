@@ -1,5 +1,7 @@
 //! GUID partition tables (UEFI 2.10, chapter 5).
 
+mod read;
 mod write;
 
+pub use read::{Gpt, GptPartition, MbrEntry, PartitionTable};
 pub(crate) use write::{Entry, Tables, check_name};

@@ -118,7 +118,12 @@ mod tests {
 
     #[test]
     fn refuses_other_texts() {
-        for text in ["", "x", "EBD0A0A2B9E5443387C068B6B72699C7", "+BD0A0A2-B9E5-4433-87C0-68B6B72699C7"] {
+        for text in [
+            "",
+            "x",
+            "EBD0A0A2B9E5443387C068B6B72699C7",
+            "+BD0A0A2-B9E5-4433-87C0-68B6B72699C7",
+        ] {
             assert_eq!(text.parse::<Guid>(), Err(GuidError));
         }
     }

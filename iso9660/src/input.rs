@@ -1,7 +1,7 @@
 //! Reading pieces of an image within its bounds.
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 
 use crate::error::Error;
 
@@ -67,14 +67,6 @@ impl<R: Read + Seek> Input<R> {
             base: 0,
             len,
         })
-    }
-
-    /// A part of the image; what lies behind the image's end is cut.
-    pub(crate) fn part(reader: R, offset: u64, len: u64) -> Result<Self, Error> {
-        let mut input = Self::new(reader)?;
-        input.len = input.len.saturating_sub(offset).min(len);
-        input.base = offset;
-        Ok(input)
     }
 
     pub(crate) fn into_inner(self) -> R {
@@ -207,13 +199,4 @@ pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
 /// A byte; 0 behind the end.
 pub(crate) fn byte(bytes: &[u8], at: usize) -> u8 {
     bytes.get(at).copied().unwrap_or(0)
-}
-
-/// Whether a reader gave its bytes or is only too short for what was asked.
-pub(crate) fn is_absence(error: &Error) -> bool {
-    match error {
-        Error::Truncated { .. } => true,
-        Error::Image { source, .. } => source.kind() == io::ErrorKind::UnexpectedEof,
-        _ => false,
-    }
 }

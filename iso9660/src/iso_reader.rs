@@ -11,7 +11,8 @@ use std::io::{Read, Seek, Write};
 
 pub use boot::{BootCatalog, BootImage};
 pub use descriptor::{Volume, VolumeKind};
-pub(crate) use record::RawRecord;
+use record::RawRecord;
+pub(crate) use walk::plain_name;
 
 use crate::error::Error;
 use crate::input::{Input, Limits};
@@ -136,7 +137,11 @@ impl<R: Read + Seek> IsoReader<R> {
         };
         let root = match self.volume(kind) {
             Some(volume) => volume.root,
-            None => return Err(Error::NotFound { what: "Joliet tree" }),
+            None => {
+                return Err(Error::NotFound {
+                    what: "Joliet tree",
+                });
+            }
         };
         let skip = match (namespace, self.susp_skip) {
             (Namespace::RockRidge, None) => {

@@ -3,6 +3,7 @@
 
 mod disk;
 mod error;
+mod extract;
 mod fat;
 mod field;
 mod gpt;
@@ -21,6 +22,7 @@ mod unique;
 pub use disk::{Disk, Partition};
 pub use error::{Error, NameProblem};
 pub use fat::{Fat, FatKind};
+pub use gpt::{Gpt, GptPartition, MbrEntry, PartitionTable};
 pub use guid::{Guid, GuidError};
 pub use image::{BiosBoot, Image};
 pub use input::{Extent, Limits};

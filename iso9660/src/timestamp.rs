@@ -108,7 +108,8 @@ impl Timestamp {
         let t = Self(self.0.clamp(DOS_EPOCH, DOS_END)).civil();
         let year = u16::try_from(t.year - 1980).unwrap_or(0);
         let date = year << 9 | u16::from(t.month) << 5 | u16::from(t.day);
-        let time = u16::from(t.hour) << 11 | u16::from(t.minute) << 5 | u16::from(t.second) / 2;
+        let time =
+            (u16::from(t.hour) << 11) | (u16::from(t.minute) << 5) | (u16::from(t.second) / 2);
         (date, time)
     }
 
@@ -123,9 +124,7 @@ impl Timestamp {
         let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
         let days = era * 146_097 + day_of_era - 719_468;
         let (hour, minute, second) = time;
-        Self(
-            days * 86_400 + i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second),
-        )
+        Self(days * 86_400 + i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second))
     }
 }
 
@@ -149,7 +148,10 @@ mod tests {
         let time = Timestamp::from_unix(1_700_000_000);
         assert_eq!(time.record(), [123, 11, 14, 22, 13, 20, 0]);
         assert_eq!(&time.long(), b"2023111422132000\0");
-        assert_eq!(time.dos(), (43 << 9 | 11 << 5 | 14, 22 << 11 | 13 << 5 | 10));
+        assert_eq!(
+            time.dos(),
+            (43 << 9 | 11 << 5 | 14, 22 << 11 | 13 << 5 | 10)
+        );
     }
 
     #[test]
@@ -162,9 +164,17 @@ mod tests {
 
     #[test]
     fn civil_dates_return_to_the_same_second() {
-        for seconds in [-2_208_988_800, -1, 0, 951_782_400, 1_709_164_800, 5_869_583_999] {
+        for seconds in [
+            -2_208_988_800,
+            -1,
+            0,
+            951_782_400,
+            1_709_164_800,
+            5_869_583_999,
+        ] {
             let t = Timestamp::from_unix(seconds).civil();
-            let back = Timestamp::from_civil((t.year, t.month, t.day), (t.hour, t.minute, t.second));
+            let back =
+                Timestamp::from_civil((t.year, t.month, t.day), (t.hour, t.minute, t.second));
             assert_eq!(back.as_unix(), seconds);
         }
     }

@@ -287,7 +287,8 @@ fn finds_what_is_wrong_with_an_image() {
         .base()
         .section(&SectionName::LINUX)
         .unwrap()
-        .raw_offset() as usize;
+        .raw_offset();
+    let kernel_data = usize::try_from(kernel_data).unwrap();
     for (code, image) in [
         (
             "section-overlap",

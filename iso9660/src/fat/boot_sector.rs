@@ -61,7 +61,11 @@ pub(super) fn fs_info(g: &Geometry, used_clusters: u64) -> Vec<u8> {
     sector.le(0, 4, 0x4161_5252);
     sector.le(484, 4, 0x6141_7272);
     sector.le(488, 4, g.clusters.saturating_sub(used_clusters));
-    let next = if used_clusters < g.clusters { used_clusters + 2 } else { 0xFFFF_FFFF };
+    let next = if used_clusters < g.clusters {
+        used_clusters + 2
+    } else {
+        0xFFFF_FFFF
+    };
     sector.le(492, 4, next);
     sector.le(508, 4, 0xAA55_0000);
     sector.into_bytes()

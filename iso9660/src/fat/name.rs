@@ -168,8 +168,22 @@ mod tests {
     #[test]
     fn keeps_what_fits_and_numbers_the_rest() {
         assert_eq!(
-            shorts(&["BOOTX64.EFI", "PK.auth", "a+b.txt", "loader.conf", "talos-v1.9.0.efi", "x.efi"]),
-            ["BOOTX64 EFI", "PK~1    AUT", "A_B~1   TXT", "LOADER~1CON", "TALOS-~1EFI", "X       EFI"]
+            shorts(&[
+                "BOOTX64.EFI",
+                "PK.auth",
+                "a+b.txt",
+                "loader.conf",
+                "talos-v1.9.0.efi",
+                "x.efi"
+            ]),
+            [
+                "BOOTX64 EFI",
+                "PK~1    AUT",
+                "A_B~1   TXT",
+                "LOADER~1CON",
+                "TALOS-~1EFI",
+                "X       EFI"
+            ]
         );
     }
 

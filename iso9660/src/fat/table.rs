@@ -40,7 +40,11 @@ impl Table {
                 _ => self.entry(index, &mut run),
             };
             let bytes = value.to_le_bytes();
-            let from = bytes.iter().take(unit as usize).skip(within as usize);
+            let (unit, within) = (
+                usize::try_from(unit).unwrap_or(4),
+                usize::try_from(within).unwrap_or(0),
+            );
+            let from = bytes.iter().take(unit).skip(within);
             let mut n = 0;
             for (to, from) in buf.iter_mut().zip(from) {
                 *to = *from;
@@ -90,7 +94,10 @@ mod tests {
         let mut all = [0xAA; 12];
         table.fill(0, &mut all);
         // 0: FF8, 1: FFF, 2: end, 3: 4, 4: end, then free.
-        assert_eq!(all, [0xF8, 0xFF, 0xFF, 0xFF, 0x4F, 0x00, 0xFF, 0x0F, 0, 0, 0, 0]);
+        assert_eq!(
+            all,
+            [0xF8, 0xFF, 0xFF, 0xFF, 0x4F, 0x00, 0xFF, 0x0F, 0, 0, 0, 0]
+        );
     }
 
     #[test]

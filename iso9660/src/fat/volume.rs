@@ -80,14 +80,21 @@ fn check_options(fat: &Fat) -> Result<(), Error> {
     if fat.sector_len != 512 && fat.sector_len != 4096 {
         return option("sector_len", fat.sector_len, "512 and 4096 are possible");
     }
-    if let Some(len) = fat.cluster_len {
-        if !len.is_power_of_two() || len < fat.sector_len || len > 65_536 {
-            let reason = "a power of two from the sector length to 65536 is expected";
-            return option("cluster_len", len, reason);
-        }
+    if let Some(len) = fat.cluster_len
+        && (!len.is_power_of_two() || len < fat.sector_len || len > 65_536)
+    {
+        let reason = "a power of two from the sector length to 65536 is expected";
+        return option("cluster_len", len, reason);
     }
-    if let Some(len) = fat.total_len.filter(|len| !len.is_multiple_of(fat.sector_len)) {
-        return option("total_len", len, "a multiple of the sector length is expected");
+    if let Some(len) = fat
+        .total_len
+        .filter(|len| !len.is_multiple_of(fat.sector_len))
+    {
+        return option(
+            "total_len",
+            len,
+            "a multiple of the sector length is expected",
+        );
     }
     Ok(())
 }
@@ -99,9 +106,8 @@ fn label_bytes(label: &str) -> Result<Option<[u8; 11]>, Error> {
         text: label.to_owned(),
         reason,
     };
-    let is_good = |c: char| {
-        c.is_ascii_uppercase() || c.is_ascii_digit() || " $%'-_@~`!(){}^#&".contains(c)
-    };
+    let is_good =
+        |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || " $%'-_@~`!(){}^#&".contains(c);
     if let Some(found) = label.chars().find(|&c| !is_good(c)) {
         return Err(problem(NameProblem::Character { found }));
     }
@@ -288,7 +294,13 @@ impl<'a> Writer<'a> {
         let is_fixed = self.geometry.kind != FatKind::Fat32;
         lens.iter()
             .enumerate()
-            .map(|(i, &len)| if i == 0 && is_fixed { 0 } else { self.take(len) })
+            .map(|(i, &len)| {
+                if i == 0 && is_fixed {
+                    0
+                } else {
+                    self.take(len)
+                }
+            })
             .collect()
     }
 

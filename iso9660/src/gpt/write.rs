@@ -1,8 +1,8 @@
 //! Protective MBR, both headers and both arrays.
 
+use crate::Guid;
 use crate::error::{Error, NameProblem};
 use crate::field::Fields;
-use crate::Guid;
 
 /// Entries of an array; UEFI asks for room for 128 at least.
 pub(crate) const HEAD_ENTRIES: u64 = 128;

@@ -78,13 +78,17 @@ impl BiosBoot {
             }
         };
         if self.info_table && bytes.len() >= 64 {
-            let sum = bytes.get(64..).unwrap_or(&[]).chunks(4).fold(0u32, |sum, word| {
-                let mut padded = [0; 4];
-                for (to, from) in padded.iter_mut().zip(word) {
-                    *to = *from;
-                }
-                sum.wrapping_add(u32::from_le_bytes(padded))
-            });
+            let sum = bytes
+                .get(64..)
+                .unwrap_or(&[])
+                .chunks(4)
+                .fold(0u32, |sum, word| {
+                    let mut padded = [0; 4];
+                    for (to, from) in padded.iter_mut().zip(word) {
+                        *to = *from;
+                    }
+                    sum.wrapping_add(u32::from_le_bytes(padded))
+                });
             let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             let table = [16, block, len, sum].into_iter().flat_map(u32::to_le_bytes);
             let table = table.chain(std::iter::repeat_n(0, 40));

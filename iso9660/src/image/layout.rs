@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Image;
 use super::namespace::{Namespace, PART_LEN};
+use crate::Guid;
 use crate::error::{Error, text};
 use crate::fat::Volume;
 use crate::gpt;
@@ -15,7 +16,6 @@ use crate::iso::record::{self, Record};
 use crate::iso::{BLOCK, FIRST_DESCRIPTOR};
 use crate::plan::{Layout, Plan, Region};
 use crate::tree::Flat;
-use crate::Guid;
 
 /// Directories that a path table can number.
 const MAX_DIRECTORIES: usize = 65_535;
@@ -164,7 +164,9 @@ impl<'a> Builder<'a> {
             }
         };
         let primary = place(primary, primary_tables);
-        let joliet = joliet.zip(joliet_tables).map(|(n, tables)| place(n, tables));
+        let joliet = joliet
+            .zip(joliet_tables)
+            .map(|(n, tables)| place(n, tables));
         let mut out = Self {
             image,
             flat,
@@ -255,7 +257,12 @@ impl<'a> Builder<'a> {
             layout.bytes(placed.table_l * BLOCK, l);
             layout.bytes(placed.table_m * BLOCK, m);
             let directories = &placed.directories;
-            let lens: Vec<u64> = placed.namespace.directories.iter().map(|d| d.len()).collect();
+            let lens: Vec<u64> = placed
+                .namespace
+                .directories
+                .iter()
+                .map(|d| d.len())
+                .collect();
             let place = |points| match points {
                 Points::Directory(i) => (at(directories, i), at(&lens, i)),
                 Points::File { file, part } => {

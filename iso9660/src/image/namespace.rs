@@ -1,8 +1,8 @@
 //! One tree of names over the files: plain ISO 9660 with Rock Ridge, or Joliet.
 
 use super::Image;
-use crate::error::{Error, text};
 use crate::error::NameProblem;
+use crate::error::{Error, text};
 use crate::iso::directory::{Directory, Points};
 use crate::iso::record::{self, Record};
 use crate::iso::rock_ridge::{self, Posix};
@@ -106,7 +106,8 @@ impl Namespace {
                     }
                 }
             }
-            out.directories.push(writer.directory(i, &named, &mut links)?);
+            out.directories
+                .push(writer.directory(i, &named, &mut links)?);
             below.push(subdirectories);
         }
         // Breadth first, each directory's children in their order.

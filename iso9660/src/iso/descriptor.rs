@@ -99,7 +99,10 @@ impl Descriptor<'_> {
         let bytes: Vec<u8> = if self.is_joliet {
             units.take(len / 2).flat_map(u16::to_be_bytes).collect()
         } else {
-            units.take(len).filter_map(|u| u8::try_from(u).ok()).collect()
+            units
+                .take(len)
+                .filter_map(|u| u8::try_from(u).ok())
+                .collect()
         };
         out.put(offset, &bytes);
     }

@@ -44,7 +44,10 @@ pub(crate) fn catalog(entries: &[BootEntry]) -> Vec<u8> {
     for (i, entry) in entries.iter().enumerate() {
         if i > 0 {
             let is_last = i + 1 == entries.len();
-            out.put(at, &[if is_last { 0x91 } else { 0x90 }, entry.platform, 1, 0]);
+            out.put(
+                at,
+                &[if is_last { 0x91 } else { 0x90 }, entry.platform, 1, 0],
+            );
             at += 32;
         }
         out.put(at, &[0x88]);

@@ -56,7 +56,10 @@ fn joliet(name: &[u8], limit: usize) -> (Vec<u16>, bool) {
         let mut base = base.to_vec();
         base.truncate(limit - extension.len());
         // Half a surrogate pair is no character.
-        if base.last().is_some_and(|unit| (0xD800..0xDC00).contains(unit)) {
+        if base
+            .last()
+            .is_some_and(|unit| (0xD800..0xDC00).contains(unit))
+        {
             base.pop();
         }
         base.extend(extension);
@@ -80,7 +83,10 @@ mod tests {
     fn names(children: &[&str]) -> Vec<String> {
         let children: Vec<&[u8]> = children.iter().map(|n| n.as_bytes()).collect();
         let assigned = assign(&children, 64).unwrap();
-        assigned.iter().map(|n| String::from_utf16_lossy(n)).collect()
+        assigned
+            .iter()
+            .map(|n| String::from_utf16_lossy(n))
+            .collect()
     }
 
     #[test]

@@ -163,10 +163,26 @@ mod tests {
     fn maps_cuts_and_numbers() {
         assert_eq!(
             recorded(
-                &["FOO", "Talos-v1.9.0.efi", "a.b.c", ".profile", "foo/", "foo.", "héllo"],
+                &[
+                    "FOO",
+                    "Talos-v1.9.0.efi",
+                    "a.b.c",
+                    ".profile",
+                    "foo/",
+                    "foo.",
+                    "héllo"
+                ],
                 Level::Three
             ),
-            ["FOO.;1", "TALOS_V1_9_0.EFI;1", "A_B.C;1", "_PROFILE.;1", "FOO_1", "FOO_2.;1", "H_LLO.;1"]
+            [
+                "FOO.;1",
+                "TALOS_V1_9_0.EFI;1",
+                "A_B.C;1",
+                "_PROFILE.;1",
+                "FOO_1",
+                "FOO_2.;1",
+                "H_LLO.;1"
+            ]
         );
     }
 

@@ -170,7 +170,10 @@ mod tests {
     #[test]
     fn dots_alone_are_joined_all_the_same() {
         let target = "../".repeat(200) + "x";
-        assert_eq!(join(&entries(target.as_bytes()).unwrap()), target.as_bytes());
+        assert_eq!(
+            join(&entries(target.as_bytes()).unwrap()),
+            target.as_bytes()
+        );
     }
 
     #[test]

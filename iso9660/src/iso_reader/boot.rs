@@ -36,10 +36,7 @@ pub struct BootImage {
     pub offset: u64,
 }
 
-pub(super) fn read<R: Read + Seek>(
-    input: &mut Input<R>,
-    block: u32,
-) -> Result<BootCatalog, Error> {
+pub(super) fn read<R: Read + Seek>(input: &mut Input<R>, block: u32) -> Result<BootCatalog, Error> {
     let offset = u64::from(block).saturating_mul(BLOCK);
     let bytes = input.read("boot catalog", offset, BLOCK)?;
     let mut entries = bytes.chunks_exact(32);

@@ -100,7 +100,10 @@ fn volume(bytes: &[u8], block: u64) -> Volume {
     };
     let text = |at: usize, len: usize| {
         let end = at.saturating_add(len);
-        text(bytes.get(at..end).unwrap_or(&[]), kind == VolumeKind::Joliet)
+        text(
+            bytes.get(at..end).unwrap_or(&[]),
+            kind == VolumeKind::Joliet,
+        )
     };
     let both32 = |at: usize| {
         (
@@ -129,7 +132,11 @@ fn volume(bytes: &[u8], block: u64) -> Volume {
         application: text(574, 128),
         blocks,
         created: String::from_utf8_lossy(bytes.get(813..829).unwrap_or(&[])).into_owned(),
-        path_tables: (table_len, u64::from(le32(bytes, 140)), u64::from(be32(bytes, 148))),
+        path_tables: (
+            table_len,
+            u64::from(le32(bytes, 140)),
+            u64::from(be32(bytes, 148)),
+        ),
         root: Extent {
             offset: root_block.saturating_mul(BLOCK),
             len: root_len,

@@ -1,7 +1,7 @@
 //! Directory records as they are read.
 
 use crate::Timestamp;
-use crate::input::{array, be32, byte, le32};
+use crate::input::{array, byte, le32};
 
 /// A record within a block.
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +15,6 @@ pub(crate) struct RawRecord<'a> {
     pub(crate) modified: Option<Timestamp>,
     /// Blocks of an extended attribute record before the data.
     pub(crate) attribute_blocks: u8,
-    /// Both halves of the numbers agree.
-    pub(crate) is_consistent: bool,
 }
 
 impl<'a> RawRecord<'a> {
@@ -38,8 +36,6 @@ impl<'a> RawRecord<'a> {
             system_use: record.get(start..).unwrap_or(&[]),
             modified: time(array(record, 18).unwrap_or_default()),
             attribute_blocks: byte(record, 1),
-            is_consistent: le32(record, 2) == be32(record, 6)
-                && le32(record, 10) == be32(record, 14),
         })
     }
 }

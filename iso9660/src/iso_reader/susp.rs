@@ -4,8 +4,8 @@ use std::io::{Read, Seek};
 
 use crate::error::Error;
 use crate::input::{Input, byte, le32};
-use crate::item::PosixAttributes;
 use crate::iso::BLOCK;
+use crate::item::PosixAttributes;
 
 /// Continuation areas of one record.
 const MAX_AREAS: usize = 64;

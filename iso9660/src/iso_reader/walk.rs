@@ -8,9 +8,9 @@ use super::record::RawRecord;
 use super::susp::RockRidge;
 use crate::error::Error;
 use crate::input::{Budget, Extent, Input, Limits, array};
-use crate::item::{Item, ItemKind, check_name};
 use crate::iso::record::{DIRECTORY, MULTI_EXTENT};
 use crate::iso::{BLOCK, BLOCK_LEN};
+use crate::item::{Item, ItemKind, check_name};
 use crate::tree::join;
 
 /// A directory to be read.
@@ -221,6 +221,8 @@ fn joliet_name(identifier: &[u8]) -> Vec<u8> {
 /// A plain name without version and empty extension.
 pub(crate) fn plain_name(identifier: &[u8]) -> Vec<u8> {
     let end = identifier.iter().rposition(|&b| b == b';');
-    let name = end.and_then(|end| identifier.get(..end)).unwrap_or(identifier);
+    let name = end
+        .and_then(|end| identifier.get(..end))
+        .unwrap_or(identifier);
     name.strip_suffix(b".").unwrap_or(name).to_vec()
 }
