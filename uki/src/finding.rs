@@ -179,7 +179,7 @@ impl Check {
     }
 }
 
-/// One thing that [`lint`] has found.
+/// One thing that [`lint`](crate::lint()) has found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Finding {

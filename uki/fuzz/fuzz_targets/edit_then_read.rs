@@ -1,0 +1,17 @@
+//! What can be edited gives an image that can be read.
+#![no_main]
+
+use uki::{Edit, SectionName, Uki};
+
+libfuzzer_sys::fuzz_target!(|image: &[u8]| {
+    let edit = Edit::new(image).map(|edit| edit.set(None, SectionName::CMDLINE, "other"));
+    let Ok(plan) = edit.and_then(Edit::plan) else { return };
+    if plan.len() > 1 << 24 {
+        return;
+    }
+    let mut edited = Vec::new();
+    plan.write_to(&mut edited).expect("a plan over bytes can be written");
+    let uki = Uki::parse(&edited).expect("what was written can be read");
+    let cmdline = uki.base().section(&SectionName::CMDLINE).map(|section| uki.content(section));
+    assert_eq!(cmdline, Some(&b"other"[..]));
+});
