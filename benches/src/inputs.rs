@@ -72,7 +72,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes what the case before left, and gives the next one an image that it may sign in place.
+    /// Removes what the case before left.
     pub(crate) fn reset(&self) -> Outcome<()> {
         let output = self.output();
         if output.exists() {
