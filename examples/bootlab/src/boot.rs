@@ -97,6 +97,13 @@ impl Boot {
         self
     }
 
+    /// How often a guest that crashes is started, the first time included; five times by default.
+    #[must_use]
+    pub fn attempts(mut self, attempts: usize) -> Self {
+        self.retries = attempts.saturating_sub(1);
+        self
+    }
+
     /// Ends the machine as soon as the firmware starts the image, with [`Ending::PowerOff`].
     #[must_use]
     pub(crate) fn end_at_start(mut self) -> Self {
