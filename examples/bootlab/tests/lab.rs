@@ -42,6 +42,7 @@ fn is_running(pid: i32) -> bool {
     Pid::from_raw(pid).is_some_and(|pid| test_kill_process(pid).is_ok()) && !zombie
 }
 
+#[expect(clippy::unwrap_used, reason = "part of two tests")]
 fn ends_its_children_after(signal: Signal) {
     let folder = tempfile::tempdir().unwrap();
     let image = folder.path().join("blank.img");
