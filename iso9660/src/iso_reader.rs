@@ -21,7 +21,7 @@ use crate::item::Item;
 /// Reads an ISO 9660 image: its volumes, its trees, its boot catalog.
 ///
 /// The reader takes what common writers produce and does not insist on the standard; what is wrong
-/// with an image is the business of [`lint`](crate::lint). It never follows anything out of the
+/// with an image is the business of a later check. It never follows anything out of the
 /// image, and [`Limits`] bound what it keeps in memory.
 ///
 /// ```
