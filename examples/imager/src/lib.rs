@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod arch;
 pub mod assets;
 pub mod build_medium;
 pub mod build_uki;

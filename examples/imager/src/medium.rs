@@ -151,8 +151,8 @@ pub fn signed_loader(assets: &Assets) -> Result<Vec<u8>, Error> {
     let input = |error: authenticode::Error| Error::input("boot loader", &path, error);
     let image = Image::parse(&bytes).map_err(input)?;
     let machine = match assets.arch {
-        crate::assets::Arch::Amd64 => 0x8664,
-        crate::assets::Arch::Arm64 => 0xaa64,
+        crate::arch::Arch::Amd64 => 0x8664,
+        crate::arch::Arch::Arm64 => 0xaa64,
     };
     if image.machine() != machine {
         let found = format!(
