@@ -22,7 +22,7 @@ fn manifest() -> Value {
     serde_json::from_slice(&std::fs::read(vector("manifest.json")).unwrap()).unwrap()
 }
 
-/// Compares every record of one image; content is compared by the other tests.
+/// Compares every record of one image; content is compared in judges.rs.
 fn compare(name: &str) {
     let expected = &manifest()[name];
     let mut iso = IsoReader::read(File::open(vector(name)).unwrap()).unwrap();

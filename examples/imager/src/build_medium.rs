@@ -95,6 +95,7 @@ pub fn uki(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
 /// As [`uki()`].
 pub fn iso(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
     let assets = resolve(options, &["iso"], progress)?;
+    let time = medium::timestamp()?;
     let mut out = open(
         &assets.options,
         &format!("metal-{}-secureboot.iso", assets.arch.name()),
@@ -103,12 +104,13 @@ pub fn iso(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
     let built = build_uki::build(&assets, &mut uki, progress)?;
     progress.message("UKI ready");
     let tree = medium::esp_tree(&assets, &uki.reopen_path(), progress)?;
+    let time = medium::timestamp()?;
     let plan = Image::bootable(Fat::new(tree).label("EFI"))
         .and_then(|image| {
             image
                 .volume_id(medium::volume_id(&assets.label))
                 .volume_set_id(&assets.label)
-                .time(medium::timestamp().unwrap_or_default())
+                .time(time)
                 .plan()
         })
         .map_err(|error| Error::step("lay out the ISO", error))?;

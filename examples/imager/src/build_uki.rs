@@ -131,6 +131,13 @@ fn plan(
     let step = |error| Error::step("lay out the UKI", error);
     let stub = Stub::parse(&read(&assets.stub)?)
         .map_err(|error| Error::input("systemd-stub", &assets.stub, error))?;
+    if stub.id().name() == "systemd-boot" || stub.id().is_addon() {
+        let problem = format!(
+            "this is {}; the stub is called linux*.efi.stub",
+            stub.id().name()
+        );
+        return Err(Error::input("systemd-stub", &assets.stub, problem));
+    }
     let options = &assets.options;
     let pcrsig_len = pcr::signature_document_len(paths, banks, key_bits);
     let mut builder = Builder::new(stub)
@@ -164,8 +171,14 @@ fn plan(
     }
     // Each profile has its own policies, the main one too, so it becomes a profile by name.
     builder = builder.profile(Profile::new("ID=main\n").pcrsig_len(pcrsig_len));
+    let mut ids = vec!["main"];
     for text in &options.uki_profiles {
         let extra = ExtraProfile::parse(text)?;
+        if ids.contains(&extra.id) {
+            let problem = format!("'{}' is there already", extra.id);
+            return Err(Error::usage("--uki-profile", problem));
+        }
+        ids.push(extra.id);
         let title = extra
             .title
             .map(|title| format!("TITLE={title}\n"))

@@ -70,6 +70,14 @@ pub fn read_private_key(path: &Path, passphrase: &Passphrase) -> Result<RsaPriva
         problem,
     };
     let text = Zeroizing::new(fs::read(path).map_err(|source| Error::io("read", path, source))?);
+    if text
+        .windows(22)
+        .any(|window| window == b"Proc-Type: 4,ENCRYPTED")
+    {
+        return Err(problem(KeyProblem::Encryption(
+            "OpenSSL's traditional form".into(),
+        )));
+    }
     let block = private_key_block(&text).ok_or_else(|| problem(KeyProblem::NotFound))?;
     let (label, der) =
         pem::decode_vec(block).map_err(|error| problem(KeyProblem::Damaged(error.to_string())))?;

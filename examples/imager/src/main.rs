@@ -48,9 +48,15 @@ impl Report {
         } else {
             self.text
         };
-        // Nobody is left to tell when standard output is closed.
-        let _ = std::io::stdout().lock().write_all(text.as_bytes());
-        ExitCode::from(if self.yes { 0 } else { 1 })
+        let mut out = std::io::stdout().lock();
+        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            // A reader that has seen enough is no failure; a full disk is.
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                eprintln!("imager: cannot write to standard output: {error}");
+                ExitCode::from(2)
+            }
+            _ => ExitCode::from(if self.yes { 0 } else { 1 }),
+        }
     }
 }
 

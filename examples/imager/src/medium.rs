@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use authenticode::{Certificate, Image, Signing};
+use authenticode::{Certificate, Databases, Edk2, Image, ImageOptions, Signing};
+use efivars::AuthenticatedUpdate;
 use iso9660::{Entry, Source, Timestamp, Tree};
 
 use crate::assets::{Assets, read};
@@ -200,14 +201,16 @@ pub fn esp_tree(assets: &Assets, uki: &Path, progress: &Progress) -> Result<Tree
     let mut tree = Tree::new()
         .file(
             format!("EFI/BOOT/BOOT{}.EFI", assets.arch.efi_name()),
-            loader,
+            loader.clone(),
         )
         .file(format!("EFI/Linux/{}.efi", assets.label), Source::file(uki))
         .file("loader/loader.conf", loader_conf(enroll))
         // systemd-boot 261 makes this file when it is missing, on read-only media too, where some firmware faults.
         .entry("loader/random-seed", Entry::file(vec![0; 32]).read_only());
     if enroll != EnrollKeys::Off {
-        for (name, path) in enrolment_files(assets)? {
+        let files = enrolment_files(assets)?;
+        check_enrolment(&files, &loader)?;
+        for (name, path) in files {
             if name == "dbx.auth" && number.is_some_and(|number| number < 257) {
                 progress.warning("dbx.auth is enrolled by systemd-boot 257 and later only");
             }
@@ -220,6 +223,55 @@ pub fn esp_tree(assets: &Assets, uki: &Path, progress: &Progress) -> Result<Tree
         tree = tree.file("EFI/keys/uki-signing-cert.der", first.as_der().to_vec());
     }
     Ok(tree)
+}
+
+/// Makes sure that each file sets the variable that it is named after, and that firmware with these keys will start the
+/// boot loader: a machine that enrols others starts nothing any more.
+fn check_enrolment(files: &[(&'static str, PathBuf)], loader: &[u8]) -> Result<(), Error> {
+    let mut databases = Databases::new();
+    let mut db_path = Path::new("db.auth");
+    for (file, path) in files {
+        let wrong = |problem: String| Error::input("enrolment file", path, problem);
+        let bytes = read(path)?;
+        let update =
+            AuthenticatedUpdate::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let name = file.trim_end_matches(".auth");
+        if update.is_signed() {
+            let signed_for = update
+                .explain()
+                .signed_for
+                .filter(|found| found.is_usable());
+            match signed_for {
+                Some(found) if found.name.name() == name => {}
+                Some(found) => {
+                    return Err(wrong(format!("it is signed for {found}, not for {name}")));
+                }
+                None => return Err(wrong(format!("its signature is not one for {name}"))),
+            }
+        }
+        let list = authenticode::SignatureDatabase::parse(update.value());
+        let list = list.map_err(|error| wrong(error.to_string()))?;
+        match name {
+            "db" => {
+                databases = databases.db(list);
+                db_path = path;
+            }
+            "dbx" => databases = databases.dbx(list),
+            _ => {}
+        }
+    }
+    let hashing = ImageOptions::new().also(&databases.hashes());
+    let verdict = Image::parse_with(loader, &hashing)
+        .and_then(|image| databases.judge(&image, Edk2::Stable202502))
+        .map_err(|error| Error::step("judge the signed boot loader", error))?;
+    if verdict.is_allowed() {
+        return Ok(());
+    }
+    let problem = format!(
+        "firmware with these keys refuses what the signing certificate signs: {}",
+        verdict.reason()
+    );
+    Err(Error::input("enrolment file", db_path, problem))
 }
 
 fn loader_conf(enroll: EnrollKeys) -> Vec<u8> {

@@ -75,7 +75,7 @@ impl Story {
     pub fn upgrade(&self) -> Result<Step> {
         self.guest(
             "upgrade",
-            UNLOCK,
+            &format!("{UNLOCK}\n[ \"$(cat /etc/edition)\" = second ] || exit 41\n"),
             Medium::cd(&self.images.upgrade),
             &self.images.upgrade,
             &[],

@@ -1,3 +1,6 @@
+# Kernel and disk-key must both say that Secure Boot is on.
+dmesg | grep -q 'locked down from EFI Secure Boot' || exit 27
+grep -q '"secure_boot": true' /out/status.json || exit 28
 # Formats the disk, seals its key and leaves a note on it.
 head -c 32 /dev/urandom >/tmp/recovery
 cryptsetup luksFormat --type luks2 --batch-mode --pbkdf pbkdf2 --pbkdf-force-iterations 1000 \
