@@ -169,16 +169,9 @@ impl Volume {
     /// # Errors
     /// [`Error::Cryptsetup`].
     pub fn remove_slot(&self, slot: u32) -> Result<(), Error> {
-        self.run(
-            &[
-                "luksKillSlot",
-                "--batch-mode",
-                "--key-slot",
-                &slot.to_string(),
-            ],
-            None,
-        )
-        .map(drop)
+        let mut command = self.command(&["luksKillSlot", "--batch-mode"]);
+        command.arg(&self.device).arg(slot.to_string());
+        finish(command, "luksKillSlot", None).map(drop)
     }
 
     /// Does this passphrase open the volume?
@@ -256,7 +249,6 @@ impl Volume {
             "isLuks" => "isLuks",
             "luksDump" => "luksDump",
             "luksAddKey" => "luksAddKey",
-            "luksKillSlot" => "luksKillSlot",
             "token" => "token",
             _ => "open",
         };

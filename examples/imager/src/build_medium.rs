@@ -104,7 +104,6 @@ pub fn iso(options: BuildOptions, progress: &Progress) -> Result<Made, Error> {
     let built = build_uki::build(&assets, &mut uki, progress)?;
     progress.message("UKI ready");
     let tree = medium::esp_tree(&assets, &uki.reopen_path(), progress)?;
-    let time = medium::timestamp()?;
     let plan = Image::bootable(Fat::new(tree).label("EFI"))
         .and_then(|image| {
             image

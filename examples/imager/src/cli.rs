@@ -290,7 +290,7 @@ pub struct SignOptions {
     /// EFI image
     pub file: PathBuf,
     /// Private key, PEM
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["remove_all", "attach", "prepare"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["remove_all", "attach", "prepare", "signature"])]
     pub key: Option<PathBuf>,
     /// Certificate or chain, signer first
     #[arg(long, value_name = "FILE", required_unless_present_any = ["remove_all", "attach"])]
