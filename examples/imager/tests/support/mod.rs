@@ -169,20 +169,18 @@ impl Lab {
     }
 }
 
-/// A build command with all inputs that [`Lab::for_builds`] has.
+/// A build command with all inputs that [`Lab::for_builds`] has, but for those that `more` gives.
 pub(crate) fn build<'a>(command: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let inputs = [
+        ["--kernel", "vmlinuz"],
+        ["--initramfs", "initramfs"],
+        ["--os-release", "os-release"],
+        ["--cmdline", "console=ttyS0"],
+    ];
+    let inputs = inputs.iter().filter(|[flag, _]| !more.contains(flag));
     [
-        &[
-            command,
-            "--kernel",
-            "vmlinuz",
-            "--initramfs",
-            "initramfs",
-            "--os-release",
-            "os-release",
-            "--cmdline",
-            "console=ttyS0",
-        ][..],
+        &[command][..],
+        inputs.flatten().copied().collect::<Vec<_>>().as_slice(),
         more,
     ]
     .concat()
