@@ -1,6 +1,9 @@
 // The example of the README talks to a TPM.
 #![cfg_attr(feature = "tpm", doc = include_str!("../README.md"))]
-#![cfg_attr(not(feature = "tpm"), doc = "Policy digests, tokens and offline sealing, without a TPM: see the README.")]
+#![cfg_attr(
+    not(feature = "tpm"),
+    doc = "Policy digests, tokens and offline sealing, without a TPM: see the README."
+)]
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(feature = "tpm"),
