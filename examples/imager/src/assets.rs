@@ -375,14 +375,25 @@ impl BuildOptions {
     }
 
     /// The result's path: `--output` with this name, unless `--output` names a file.
-    #[must_use]
-    pub fn output_path(&self, name: &str) -> PathBuf {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when `--output` is a file of another kind.
+    pub fn output_path(&self, name: &str) -> Result<PathBuf, Error> {
         let ending = |path: &Path| path.extension().map(|e| e.to_string_lossy().to_lowercase());
-        let wanted = ending(Path::new(name));
-        if wanted.is_some() && ending(&self.output) == wanted && !self.output.is_dir() {
-            self.output.clone()
-        } else {
-            self.output.join(name)
+        let wanted = ending(Path::new(name)).unwrap_or_default();
+        if self.output.is_dir() {
+            return Ok(self.output.join(name));
+        }
+        match ending(&self.output) {
+            Some(found) if found == wanted => Ok(self.output.clone()),
+            _ if self.output.symlink_metadata().is_ok() => Err(Error::usage(
+                "--output",
+                format!(
+                    "{} is there and not a folder; give a folder, or a file name that ends in .{wanted}",
+                    self.output.display()
+                ),
+            )),
+            _ => Ok(self.output.join(name)),
         }
     }
 }
@@ -517,7 +528,15 @@ mod tests {
             output: output.into(),
             ..BuildOptions::default()
         };
-        assert_eq!(with("x").output_path("a.iso"), Path::new("x/a.iso"));
-        assert_eq!(with("x/b.iso").output_path("a.iso"), Path::new("x/b.iso"));
+        let path = |output: &str| with(output).output_path("a.iso");
+        assert_eq!(path("x").unwrap(), Path::new("x/a.iso"));
+        assert_eq!(path("x/b.iso").unwrap(), Path::new("x/b.iso"));
+        let here = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert!(
+            path(here)
+                .unwrap_err()
+                .to_string()
+                .ends_with("ends in .iso")
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The outputs: UKI, ISO, disk image, installer archive.
+//! The outputs that boot: UKI, ISO, disk image.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -30,23 +30,28 @@ pub struct Made {
     pub pcr11: serde_json::Value,
 }
 
-fn open(options: &BuildOptions, name: &str) -> Result<Output, Error> {
+pub(crate) fn open(options: &BuildOptions, name: &str) -> Result<Output, Error> {
     let existing = if options.force {
         Existing::Replace
     } else {
         Existing::Keep
     };
-    Output::create(&options.output_path(name), 0o644, existing)
+    Output::create(&options.output_path(name)?, 0o644, existing)
 }
 
 /// An unnamed file beside the result, for the UKI that goes into it; it is gone when dropped.
-fn scratch(beside: &Output) -> Result<Output, Error> {
+pub(crate) fn scratch(beside: &Output) -> Result<Output, Error> {
     let mut name = beside.path().as_os_str().to_owned();
     name.push(".uki");
     Output::create(PathBuf::from(name).as_path(), 0o600, Existing::Replace)
 }
 
-fn made(output: PathBuf, len: u64, uki: &BuiltUki, options: &BuildOptions) -> Result<Made, Error> {
+pub(crate) fn made(
+    output: PathBuf,
+    len: u64,
+    uki: &BuiltUki,
+    options: &BuildOptions,
+) -> Result<Made, Error> {
     let paths = build_uki::phase_paths(&options.phases);
     let mut phases = serde_json::Map::new();
     for prediction in uki
@@ -68,7 +73,7 @@ fn made(output: PathBuf, len: u64, uki: &BuiltUki, options: &BuildOptions) -> Re
     })
 }
 
-fn publish(output: Output, progress: &Progress) -> Result<PathBuf, Error> {
+pub(crate) fn publish(output: Output, progress: &Progress) -> Result<PathBuf, Error> {
     let path = output.publish()?;
     progress.message(format_args!("output asset path: {}", path.display()));
     Ok(path)
@@ -243,19 +248,7 @@ fn write_stream(
     progress: &Progress,
 ) -> Result<(), Error> {
     let mut bar = progress.bar(label, plan.len());
-    struct Counted<'a, W>(&'a mut W, &'a mut crate::progress::Bar);
-    impl<W: Write> Write for Counted<'_, W> {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let written = self.0.write(bytes)?;
-            self.1.advance(written as u64);
-            Ok(written)
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            self.0.flush()
-        }
-    }
-    plan.write_to(&mut Counted(out, &mut bar))
+    plan.write_to(&mut bar.watch(out))
         .map_err(|error| Error::step("write the image", error))
 }
 

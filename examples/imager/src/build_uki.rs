@@ -4,7 +4,7 @@ use std::thread;
 
 use authenticode::{Certificate, HashAlgorithm, ImageHasher, ImageOptions, Signing};
 use pcr::{Bank, Dialect, Pcr11, PhasePath};
-use uki::{Builder, Plan, Profile, Source, Stub, Worker};
+use uki::{Builder, Plan, Profile, SectionName, Source, Stub, Worker};
 
 use crate::assets::{Assets, read};
 use crate::output::Output;
@@ -128,7 +128,13 @@ fn plan(
     banks: &[Bank],
     key_bits: usize,
 ) -> Result<Plan, Error> {
-    let step = |error| Error::step("lay out the UKI", error);
+    let step = |error| match error {
+        uki::Error::NotAKernel { .. } => Error::input("kernel", &assets.kernel, error),
+        uki::Error::MachineMismatch { section, .. } if section == SectionName::LINUX => {
+            Error::input("kernel", &assets.kernel, error)
+        }
+        error => Error::step("lay out the UKI", error),
+    };
     let stub = Stub::parse(&read(&assets.stub)?)
         .map_err(|error| Error::input("systemd-stub", &assets.stub, error))?;
     if stub.id().name() == "systemd-boot" || stub.id().is_addon() {

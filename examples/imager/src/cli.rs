@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::assets::BuildOptions;
+use crate::build_installer::InstallerOptions;
 
 /// Keys, Unified Kernel Images, Secure Boot media and predictions from one command
 ///
@@ -60,6 +61,11 @@ pub enum Command {
         after_help = "Example: imager secureboot-metal --kernel vmlinuz --initramfs initramfs.xz --cmdline 'console=ttyS0' --format zst"
     )]
     SecurebootMetal(DiskOptions),
+    /// Build the installer, a container image with the signed boot loader and UKI
+    #[command(
+        after_help = "Example: imager secureboot-installer --kernel vmlinuz --initramfs initramfs.xz --base-installer oci-layout/"
+    )]
+    SecurebootInstaller(InstallerOptions),
     /// Predict the registers that booting a UKI or ISO gives
     #[command(
         after_help = "Example: imager predict _out/metal-amd64-secureboot.iso --bank sha256 --phases enter-initrd

@@ -2,10 +2,12 @@
 
 pub mod arch;
 pub mod assets;
+pub mod build_installer;
 pub mod build_medium;
 pub mod build_uki;
 pub mod cli;
 mod clock;
+mod container;
 pub mod contents;
 pub mod database;
 pub mod edit;

@@ -6,7 +6,8 @@ use clap::Parser;
 use imager::cli::{Cli, Command, Gen};
 use imager::progress::Progress;
 use imager::{
-    Error, build_medium, database, edit, explain, generate, inspect, output, predict, sign, verify,
+    Error, build_installer, build_medium, database, edit, explain, generate, inspect, output,
+    predict, sign, verify,
 };
 use serde_json::{Value, json};
 
@@ -66,6 +67,9 @@ fn run(command: Command, progress: &Progress) -> Result<Report, Error> {
         Command::SecurebootIso(options) => build_medium::iso(options, progress).map(made),
         Command::SecurebootMetalUki(options) => build_medium::uki(options, progress).map(made),
         Command::SecurebootMetal(options) => build_medium::disk(options, progress).map(made),
+        Command::SecurebootInstaller(options) => {
+            build_installer::installer(options, progress).map(made)
+        }
         Command::Predict(options) => {
             let prediction = predict::predict(&options, progress)?;
             Ok(Report {

@@ -33,6 +33,8 @@ pub struct Output {
     path: PathBuf,
     named: Option<PathBuf>,
     existing: Existing,
+    /// Folders that were made for this output, innermost first; they go with it when it fails.
+    new_folders: Vec<PathBuf>,
 }
 
 static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -71,6 +73,11 @@ impl Output {
             });
         }
         let folder = folder_of(path);
+        let new_folders = folder
+            .ancestors()
+            .take_while(|part| !part.as_os_str().is_empty() && part.symlink_metadata().is_err())
+            .map(Path::to_owned)
+            .collect();
         fs::create_dir_all(&folder)
             .map_err(|source| Error::io("create the folder", &folder, source))?;
         let bits = Mode::from_raw_mode(mode);
@@ -96,6 +103,7 @@ impl Output {
             path: path.to_owned(),
             named,
             existing,
+            new_folders,
         })
     }
 
@@ -112,6 +120,17 @@ impl Output {
             Some(named) => named.clone(),
             None => PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd())),
         }
+    }
+
+    /// How much was written so far, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn written_len(&self) -> Result<u64, Error> {
+        let meta = self.file.metadata();
+        Ok(meta
+            .map_err(|source| Error::io("read", &self.path, source))?
+            .len())
     }
 
     /// The name that the file will have.
@@ -184,6 +203,10 @@ impl Drop for Output {
     fn drop(&mut self) {
         if let Some(named) = self.named.take() {
             let _ = fs::remove_file(named);
+        }
+        for folder in &self.new_folders {
+            // Refused, and rightly, when something else lies in the folder by now.
+            let _ = fs::remove_dir(folder);
         }
     }
 }

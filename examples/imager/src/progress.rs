@@ -1,6 +1,7 @@
 //! What a person sees on stderr while an image is made.
 
 use std::fmt::Display;
+use std::io::{self, Read, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -73,6 +74,38 @@ impl Bar {
         {
             self.bar.set_draw_target(target);
         }
+    }
+
+    /// Advances with each byte that is read from `inner` or written to it.
+    pub fn watch<T>(&mut self, inner: T) -> Watched<'_, T> {
+        Watched { inner, bar: self }
+    }
+}
+
+/// A reader or writer whose bytes a bar counts.
+#[derive(Debug)]
+pub struct Watched<'a, T> {
+    inner: T,
+    bar: &'a mut Bar,
+}
+
+impl<T: Read> Read for Watched<'_, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.bar.advance(count as u64);
+        Ok(count)
+    }
+}
+
+impl<T: Write> Write for Watched<'_, T> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.bar.advance(count as u64);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 
