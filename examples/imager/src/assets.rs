@@ -8,7 +8,9 @@ use rsa::RsaPrivateKey;
 
 use crate::Error;
 use crate::arch::Arch;
+use crate::command_line::command_line;
 use crate::keys::{self, Passphrase};
+use crate::label::label;
 use crate::profile::Profile;
 
 /// The options that all builds share.
@@ -136,7 +138,7 @@ pub struct Assets {
     pub cmdline: Vec<u8>,
     /// The os-release text.
     pub os_release: Option<Vec<u8>>,
-    /// Name and version for file names and labels, `Name-v1.2`.
+    /// Name and version for file names and labels, `NAME-VERSION` (`debian-12`).
     pub label: String,
     /// The Secure Boot key.
     pub signing_key: RsaPrivateKey,
@@ -436,91 +438,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| Error::io("read", path, source))
 }
 
-/// A text is trimmed and its blanks collapsed, as ukify does; the bytes of a file are left as they are.
-fn command_line(given: Option<&str>, extra: &[String]) -> Result<Vec<u8>, Error> {
-    let mut line = match given {
-        Some(text) => match text.strip_prefix('@') {
-            Some(file) if extra.is_empty() => return read(Path::new(file)),
-            Some(file) => String::from_utf8(read(Path::new(file))?)
-                .map_err(|error| Error::input("command line", Path::new(file), error))?,
-            None => text.to_owned(),
-        },
-        None => String::new(),
-    };
-    for argument in extra {
-        line.push(' ');
-        line.push_str(argument);
-    }
-    if let Some(bad) = line.chars().find(|c| c.is_control() && !c.is_whitespace()) {
-        return Err(Error::usage(
-            "--cmdline",
-            format!("has the control character {:#04x}", u32::from(bad)),
-        ));
-    }
-    Ok(line
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .into_bytes())
-}
-
-/// `Name-version`, of characters that every file system and firmware takes.
-fn label(options: &BuildOptions, os_release: Option<&[u8]>) -> String {
-    let field = |name: &str| {
-        let text = String::from_utf8_lossy(os_release?);
-        let value = text.lines().find_map(|line| {
-            line.strip_prefix(name)?
-                .strip_prefix('=')
-                .map(str::to_owned)
-        })?;
-        let value = value.trim().trim_matches(['"', '\'']).to_owned();
-        (!value.is_empty()).then_some(value)
-    };
-    let name = options
-        .os_name
-        .clone()
-        .or_else(|| field("ID"))
-        .unwrap_or_else(|| "linux".into());
-    let version = options
-        .version
-        .clone()
-        .or_else(|| field("IMAGE_VERSION"))
-        .or_else(|| field("VERSION_ID"));
-    let joined = version.map_or(name.clone(), |version| format!("{name}-{version}"));
-    let safe = |c: char| {
-        if c.is_ascii_alphanumeric() || "-_.+~".contains(c) {
-            c
-        } else {
-            '_'
-        }
-    };
-    joined.chars().map(safe).take(60).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn collapses_blanks_of_a_text_and_appends_the_profiles_arguments() {
-        let extra = ["a=b".to_owned()];
-        assert_eq!(
-            command_line(Some("  quiet   splash "), &extra).unwrap(),
-            b"quiet splash a=b"
-        );
-        assert_eq!(command_line(None, &[]).unwrap(), b"");
-        assert_eq!(
-            command_line(Some("a\u{1}"), &[]).unwrap_err().to_string(),
-            "--cmdline: has the control character 0x01"
-        );
-    }
-
-    #[test]
-    fn labels_come_from_os_release_and_are_safe_as_file_names() {
-        let text = b"NAME=x\nID=\"my os\"\nVERSION_ID='1/2'\n";
-        assert_eq!(label(&BuildOptions::default(), Some(text)), "my_os-1_2");
-        assert_eq!(label(&BuildOptions::default(), None), "linux");
-    }
 
     #[test]
     fn output_is_a_folder_unless_it_has_the_results_ending() {
