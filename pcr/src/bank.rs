@@ -140,13 +140,41 @@ impl Hasher {
     }
 
     pub(crate) fn finish(self) -> Digest {
-        let (bank, bytes) = match self {
-            Self::Sha1(hasher) => (Bank::Sha1, hasher.finalize().to_vec()),
-            Self::Sha256(hasher) => (Bank::Sha256, hasher.finalize().to_vec()),
-            Self::Sha384(hasher) => (Bank::Sha384, hasher.finalize().to_vec()),
-            Self::Sha512(hasher) => (Bank::Sha512, hasher.finalize().to_vec()),
+        let mut bytes = [0; 64];
+        let mut fill = |digest: &[u8]| {
+            bytes
+                .iter_mut()
+                .zip(digest)
+                .for_each(|(byte, digit)| *byte = *digit);
         };
-        Digest::new(bank, &bytes).unwrap_or(Digest::zero(bank))
+        let bank = match self {
+            Self::Sha1(hasher) => {
+                fill(&hasher.finalize());
+                Bank::Sha1
+            }
+            Self::Sha256(hasher) => {
+                fill(&hasher.finalize());
+                Bank::Sha256
+            }
+            Self::Sha384(hasher) => {
+                fill(&hasher.finalize());
+                Bank::Sha384
+            }
+            Self::Sha512(hasher) => {
+                fill(&hasher.finalize());
+                Bank::Sha512
+            }
+        };
+        Digest { bank, bytes }
+    }
+
+    pub(crate) const fn bank(&self) -> Bank {
+        match self {
+            Self::Sha1(_) => Bank::Sha1,
+            Self::Sha256(_) => Bank::Sha256,
+            Self::Sha384(_) => Bank::Sha384,
+            Self::Sha512(_) => Bank::Sha512,
+        }
     }
 }
 

@@ -36,6 +36,14 @@ pub enum Error {
         /// The profile without kernel.
         profile: usize,
     },
+    /// A phase word that nobody extends: it has a blank or a control character in it.
+    #[error(
+        "phase word {word:?} has a blank in it; words are joined with colons, paths with commas"
+    )]
+    PhaseWord {
+        /// The word.
+        word: String,
+    },
     /// A key that cannot sign policies for a TPM.
     #[error("unusable policy key: {0}")]
     Key(KeyRefusal),

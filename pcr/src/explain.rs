@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use events::EventDifference;
+pub(crate) use search::usual_paths;
 
 use crate::bank::Digest;
 use crate::dialect::Dialect;
@@ -86,6 +87,36 @@ pub enum Pcr11Cause {
     Order,
     /// `.dtbauto` and `.hwids` were exchanged: systemd-measure 257 computes it so, no stub does.
     SwappedHardwareSections,
+    /// A section was measured with one of the contents that were given as candidates.
+    Candidate {
+        /// Its name.
+        section: &'static str,
+    },
+    /// A command line was measured with its blanks tidied, as ukify does it with a text but not with
+    /// a file.
+    Blanks {
+        /// Its name.
+        section: &'static str,
+    },
+    /// Another section of the same name was measured: a builder or tool took the wrong one of several.
+    Duplicate {
+        /// The name.
+        section: &'static str,
+        /// The profile that the measured one stands in, none for the base.
+        profile: Option<usize>,
+        /// Its place among those of its name there, from 0.
+        ordinal: usize,
+    },
+    /// A section was measured with zeros at its end: a tool took the padding in the file for content,
+    /// or a builder wrote too large a size (ukify 257 did that to kernels in some releases).
+    Padded {
+        /// Its name.
+        section: &'static str,
+        /// The length that was measured.
+        len: u64,
+    },
+    /// The names of the sections were hashed without their NUL: a tool's mistake, no stub's.
+    NamesWithoutNul,
     /// An event that belongs to no section and no phase.
     UnknownEvent {
         /// Its place among the measured events, from 0.
@@ -166,6 +197,34 @@ impl fmt::Display for Pcr11Cause {
             Self::SwappedHardwareSections => f.write_str(
                 ".dtbauto and .hwids are exchanged, as systemd-measure 257 does by mistake",
             ),
+            Self::Candidate { section } => {
+                write!(f, "{section} has the other content that was given")
+            }
+            Self::Blanks { section } => {
+                write!(
+                    f,
+                    "{section} was measured with its blanks tidied, as ukify does"
+                )
+            }
+            Self::Duplicate {
+                section,
+                profile: None,
+                ordinal,
+            } => write!(f, "{section} number {ordinal} of the base was measured"),
+            Self::Duplicate {
+                section,
+                profile: Some(profile),
+                ordinal,
+            } => write!(
+                f,
+                "{section} number {ordinal} of profile @{profile} was measured"
+            ),
+            Self::Padded { section, len } => {
+                write!(f, "{section} was measured with zeros up to {len} bytes")
+            }
+            Self::NamesWithoutNul => {
+                f.write_str("the names of the sections were hashed without their NUL")
+            }
             Self::UnknownEvent { index } => {
                 write!(f, "event {index} belongs to no section and no phase")
             }
@@ -206,9 +265,11 @@ impl Profile<'_> {
     /// choice and phase.
     ///
     /// A register is a hash, so causes are tried one after the other, the simple ones first: another
-    /// phase, stub, profile or hardware choice, sections left out, added or empty, text endings,
-    /// orders, and known defects of tools. Other content of a section cannot be seen in a value;
-    /// [`Profile::explain_events`] sees it in an event log.
+    /// phase, stub, profile or hardware choice, sections left out, added, empty, padded or taken from
+    /// elsewhere in the file, text endings, orders, and known defects of tools; then two of these. The
+    /// work is bounded to some seconds. Other content of a section cannot be seen in a value:
+    /// [`Profile::explain_with`] tries contents that you suspect, [`Profile::explain_events`] sees it
+    /// in an event log.
     ///
     /// # Errors
     /// As [`Profile::sections`]; [`Error::MissingDigest`] when the bank was not observed.
@@ -237,7 +298,41 @@ impl Profile<'_> {
         phase: &PhasePath,
         measured: Digest,
     ) -> Result<Pcr11Explanation, Error> {
-        search::explain(self, hardware, phase, measured)
+        search::explain(self, hardware, phase, measured, &[])
+    }
+
+    /// As [`Profile::explain`], and tries other contents of sections: a command line that somebody
+    /// may have edited, the initrd of the last release.
+    ///
+    /// # Errors
+    /// As [`Profile::explain`].
+    ///
+    /// # Examples
+    /// ```
+    /// use pcr::{Bank, Dialect, HardwareChoice, Pcr11, PhasePath};
+    ///
+    /// let boot = |cmdline: &[u8]| {
+    ///     let mut boot = Pcr11::new(Dialect::Systemd257, &[Bank::Sha256]);
+    ///     boot.observe(".linux", b"kernel");
+    ///     boot.observe(".cmdline", cmdline);
+    ///     boot
+    /// };
+    /// let (stub, choice) = (PhasePath::stub(), HardwareChoice::NONE);
+    /// let measured = boot(b"debug").default_profile().register(choice, Bank::Sha256)?;
+    /// let suspects: [(&str, &[u8]); 2] = [(".cmdline", b"single"), (".cmdline", b"debug")];
+    /// let quiet = boot(b"quiet");
+    /// let why = quiet.default_profile().explain_with(choice, &stub, measured, &suspects)?;
+    /// assert_eq!(why.to_string(), ".cmdline has the other content that was given");
+    /// # Ok::<(), pcr::Error>(())
+    /// ```
+    pub fn explain_with(
+        &self,
+        hardware: HardwareChoice,
+        phase: &PhasePath,
+        measured: Digest,
+        candidates: &[(&str, &[u8])],
+    ) -> Result<Pcr11Explanation, Error> {
+        search::explain(self, hardware, phase, measured, candidates)
     }
 
     /// Compares the events of PCR 11, one digest each, with the prediction for this hardware choice

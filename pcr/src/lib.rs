@@ -13,6 +13,7 @@ mod explain;
 mod pcr11;
 mod phase;
 mod policy;
+mod policy_check;
 mod prepared;
 mod public_key;
 #[cfg(feature = "rsa")]
@@ -37,6 +38,7 @@ pub use explain::{EventDifference, Pcr11Cause, Pcr11Explanation, TextEnding};
 pub use pcr11::{HardwareChoice, MeasuredSection, Pcr11, Prediction, Profile, SectionId};
 pub use phase::PhasePath;
 pub use policy::{Policies, Policy, pcr_policy_digest};
+pub use policy_check::{PolicyCheck, PolicyFinding};
 pub use prepared::{PreparedPolicies, SigningRequest};
 pub use public_key::{KeyRefusal, PublicKey};
 #[cfg(feature = "rsa")]

@@ -17,6 +17,9 @@ use crate::phase::PhasePath;
 use crate::policy::Policies;
 use section::{Key, Section};
 
+/// As many profiles as the stub looks at.
+const MAX_PROFILES: usize = 256;
+
 /// Predicts PCR 11 of a UKI from the bytes of its sections.
 ///
 /// Sections may come in any order and in any number of pieces; each byte is hashed once for each
@@ -91,7 +94,8 @@ impl Pcr11 {
         &self.banks
     }
 
-    /// How many profiles can be booted: at least one, since profile 0 is implied.
+    /// How many profiles can be booted: at least one, since profile 0 is implied, and at most 256,
+    /// the stub's limit.
     #[must_use]
     pub fn profile_count(&self) -> usize {
         if !self.dialect.has_profiles() {
@@ -101,7 +105,7 @@ impl Pcr11 {
             .keys()
             .filter_map(|key| key.profile)
             .max()
-            .map_or(1, |last| last.saturating_add(1))
+            .map_or(1, |last| last.saturating_add(1).min(MAX_PROFILES))
     }
 
     /// One profile, by its number.
@@ -128,7 +132,7 @@ impl Pcr11 {
     /// PCR 11 of profile 0 for each hardware choice, phase path and bank.
     ///
     /// # Errors
-    /// [`Error::NoKernel`] when there is nothing to start.
+    /// As [`Profile::registers`].
     pub fn registers(&self, paths: &[PhasePath]) -> Result<Vec<Prediction>, Error> {
         self.default_profile().registers(paths)
     }
@@ -136,7 +140,7 @@ impl Pcr11 {
     /// The policies to sign for profile 0, one for each hardware choice, phase path and bank.
     ///
     /// # Errors
-    /// [`Error::NoKernel`] when there is nothing to start.
+    /// As [`Profile::registers`].
     pub fn policies(&self, paths: &[PhasePath]) -> Result<Policies, Error> {
         self.default_profile().policies(paths)
     }

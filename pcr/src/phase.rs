@@ -7,6 +7,20 @@ use core::fmt;
 use core::str::FromStr;
 
 use crate::bank::Digest;
+use crate::error::Error;
+
+/// Words that the phase services of systemd and Talos extend.
+pub(crate) const KNOWN_WORDS: [&str; 9] = [
+    "enter-initrd",
+    "leave-initrd",
+    "sysinit",
+    "ready",
+    "shutdown",
+    "final",
+    "enter-machined",
+    "start-the-world",
+    "os-separator",
+];
 
 /// How far a boot has come: the phase words that PCR 11 was extended with after the stub.
 ///
@@ -61,6 +75,48 @@ impl PhasePath {
     #[must_use]
     pub fn talos() -> Self {
         Self::new("enter-initrd:leave-initrd:enter-machined")
+    }
+
+    /// The path that a person has written, with the slips of the hand refused: as
+    /// [`PhasePath::new`], but no word may hold blanks or control characters.
+    ///
+    /// Such a word would be hashed like any other (systemd-measure takes it), and the register would
+    /// match no machine.
+    ///
+    /// # Errors
+    /// [`Error::PhaseWord`] for the first such word.
+    ///
+    /// # Examples
+    /// ```
+    /// use pcr::PhasePath;
+    ///
+    /// assert_eq!(PhasePath::checked(":sysinit:")?, PhasePath::new("sysinit"));
+    /// assert_eq!(
+    ///     PhasePath::checked("enter-initrd leave-initrd").unwrap_err().to_string(),
+    ///     "phase word \"enter-initrd leave-initrd\" has a blank in it; words are joined with colons, paths with commas"
+    /// );
+    /// # Ok::<(), pcr::Error>(())
+    /// ```
+    pub fn checked(text: &str) -> Result<Self, Error> {
+        let path = Self::new(text);
+        let odd = |word: &&str| word.contains(|c: char| c.is_whitespace() || c.is_control());
+        if let Some(word) = path.words().find(odd) {
+            return Err(Error::PhaseWord { word: word.into() });
+        }
+        Ok(path)
+    }
+
+    /// Reads a comma list of paths as [`PhasePath::list`] does, each as [`PhasePath::checked`].
+    ///
+    /// # Errors
+    /// [`Error::PhaseWord`] for the first word with a blank.
+    pub fn checked_list(text: &str) -> Result<Vec<Self>, Error> {
+        text.split(',').map(Self::checked).collect()
+    }
+
+    /// The words that neither systemd nor Talos extends: a slip of the pen, or a service of one's own.
+    pub fn unknown_words(&self) -> impl Iterator<Item = &str> {
+        self.words().filter(|word| !KNOWN_WORDS.contains(word))
     }
 
     /// Reads a comma list of paths (`:,enter-initrd,enter-initrd:leave-initrd`).

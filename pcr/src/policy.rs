@@ -73,6 +73,23 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The policy of this phase, when the stub leaves `stub` behind.
+    pub(crate) fn of_value(
+        profile: usize,
+        hardware: HardwareChoice,
+        phase: PhasePath,
+        stub: Digest,
+    ) -> Self {
+        Self {
+            bank: stub.bank(),
+            profile,
+            hardware,
+            value: phase.extend(stub),
+            phase,
+            reference: None,
+        }
+    }
+
     /// The `TPM2_PolicyPCR` digest (`pol`).
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {

@@ -31,9 +31,24 @@ pub enum KeyRefusal {
     /// Neither PEM nor DER of a public key.
     #[error("neither a PEM nor a DER public key")]
     NotAKey,
+    /// Neither form of a private key in PEM.
+    #[error("no PEM of a private key (PRIVATE KEY or RSA PRIVATE KEY)")]
+    NotAPrivateKey,
+    /// A PEM block that begins and does not end: a part of the file is missing.
+    #[error("a PEM block without its END line: the text is cut off")]
+    Truncated,
     /// A private key where a public one belongs.
     #[error("a private key, expected the public key")]
     Private,
+    /// A public key where the private one belongs.
+    #[error("a public key, expected the private key")]
+    Public,
+    /// A private key that a passphrase protects.
+    #[error("an encrypted private key, expected one that is not encrypted")]
+    Encrypted,
+    /// A certificate where a key belongs.
+    #[error("a certificate, expected a key")]
+    Certificate,
     /// An elliptic curve key: a TPM's policy check and every known unsealer take RSA signatures only.
     #[error("an elliptic curve key, but unsealing verifies RSA signatures only")]
     EllipticCurve,
@@ -91,10 +106,16 @@ impl PublicKey {
             .rposition(|byte| *byte == b'-')
             .map_or(0, |last| last.saturating_add(1));
         let text = pem.get(start..end).unwrap_or_default();
-        let (label, der) = pem::decode_vec(text).map_err(|_| refused(KeyRefusal::NotAKey))?;
+        let unreadable = if is_cut_off(pem) {
+            KeyRefusal::Truncated
+        } else {
+            KeyRefusal::NotAKey
+        };
+        let (label, der) = pem::decode_vec(text).map_err(|_| refused(unreadable))?;
         match label {
             "PUBLIC KEY" => Self::from_spki(&der),
             "RSA PUBLIC KEY" => Self::from_pkcs1(&der),
+            "CERTIFICATE" => Err(refused(KeyRefusal::Certificate)),
             label if label.ends_with("PRIVATE KEY") => Err(refused(KeyRefusal::Private)),
             _ => Err(refused(KeyRefusal::NotAKey)),
         }
@@ -248,6 +269,19 @@ fn to_pem(pkcs1: &[u8]) -> der::Result<String> {
         LineEnding::LF,
         &spki.to_der()?,
     )?)
+}
+
+/// Whether a PEM block begins in the text and no such block ends after it.
+pub(crate) fn is_cut_off(text: &[u8]) -> bool {
+    let find = |from: usize, needle: &[u8]| {
+        let rest = text.get(from..)?;
+        let at = rest
+            .windows(needle.len())
+            .position(|window| window == needle)?;
+        from.checked_add(at)?.checked_add(needle.len())
+    };
+    let ends = |from| find(find(from, b"-----END ")?, b"-----");
+    find(0, b"-----BEGIN ").is_some_and(|begun| ends(begun).is_none())
 }
 
 fn refused(reason: KeyRefusal) -> CrateError {

@@ -10,7 +10,7 @@ use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 use sha2::Sha256;
 
 use crate::error::Error;
-use crate::public_key::{EC_PUBLIC_KEY, KeyRefusal, PublicKey};
+use crate::public_key::{EC_PUBLIC_KEY, KeyRefusal, PublicKey, is_cut_off};
 use crate::signer::{BoxError, Signer, ToBeSigned};
 
 /// Signs policies with an RSA key held in memory.
@@ -51,6 +51,21 @@ impl RsaSigner {
     /// # Errors
     /// [`Error::Key`] with the reason when the text is no such key or the key cannot sign policies.
     pub fn from_pem(pem: &str) -> Result<Self, Error> {
+        let refused = |reason| Err(Error::Key(reason));
+        if is_cut_off(pem.as_bytes()) {
+            return refused(KeyRefusal::Truncated);
+        }
+        let has = |label| pem.contains(&alloc::format!("-----BEGIN {label}-----"));
+        if has("ENCRYPTED PRIVATE KEY") || pem.contains("Proc-Type: 4,ENCRYPTED") {
+            return refused(KeyRefusal::Encrypted);
+        }
+        if !pem.contains("PRIVATE KEY-----") {
+            return refused(match () {
+                () if has("PUBLIC KEY") || has("RSA PUBLIC KEY") => KeyRefusal::Public,
+                () if has("CERTIFICATE") => KeyRefusal::Certificate,
+                () => KeyRefusal::NotAPrivateKey,
+            });
+        }
         let key = if pem.contains("-----BEGIN RSA PRIVATE KEY-----") {
             RsaPrivateKey::from_pkcs1_pem(pem).ok()
         } else if pem.contains("-----BEGIN EC PRIVATE KEY-----") {
@@ -70,7 +85,7 @@ impl RsaSigner {
                 Err(_) => None,
             }
         };
-        Self::new(key.ok_or(Error::Key(KeyRefusal::NotAKey))?)
+        Self::new(key.ok_or(Error::Key(KeyRefusal::NotAPrivateKey))?)
     }
 
     /// The public half.

@@ -359,3 +359,176 @@ fn a_log_is_compared_with_a_plan_event_by_event() {
         ]
     );
 }
+
+/// A minimal PE head that says how large it is in memory.
+fn kernel(size_of_image: u32) -> Vec<u8> {
+    let mut head = vec![0; 700];
+    head[..2].copy_from_slice(b"MZ");
+    head[0x3c] = 0x80;
+    head[0x80..0x84].copy_from_slice(b"PE\0\0");
+    head[0xd0..0xd4].copy_from_slice(&size_of_image.to_le_bytes());
+    head
+}
+
+/// Each cause by a UKI that was really altered in this way, observed as a stub or tool would see it.
+#[test]
+fn sections_taken_wrongly_are_named() {
+    let kernel = kernel(5000);
+    let mut boot = Pcr11::new(Dialect::Systemd257, &Bank::ALL);
+    boot.observe(".linux", &kernel);
+    boot.observe(".cmdline", b"  quiet\tsplash \n");
+    boot.observe((None, ".cmdline", 1), b"second");
+    boot.observe(".initrd", &[7; 1000]);
+    boot.observe((Some(0), ".profile"), b"ID=main\n");
+    boot.observe((Some(1), ".profile"), b"ID=other\n");
+    boot.observe((Some(1), ".cmdline"), b"other");
+    let padded = |content: &[u8], len: usize| {
+        let mut content = content.to_vec();
+        content.resize(len, 0);
+        content
+    };
+    let cmdline: &[u8] = b"  quiet\tsplash \n";
+    let register = |bank: Bank, linux: &[u8], cmdline: &[u8], initrd: &[u8], nul: &str| {
+        let sections = [
+            (".linux", linux),
+            (".cmdline", cmdline),
+            (".initrd", initrd),
+            (".profile", b"ID=main\n"),
+        ];
+        let mut value = Digest::zero(bank);
+        for (name, content) in sections {
+            value = value
+                .extended(&bank.hash(format!("{name}{nul}").as_bytes()))
+                .extended(&bank.hash(content));
+        }
+        PhasePath::initrd().extend(value)
+    };
+    let initrd = [7; 1000];
+    let candidate = [(".cmdline", &b"typed by hand"[..]), (".nothing", b"")];
+    for bank in Bank::ALL {
+        let value = |linux: &[u8], cmdline: &[u8], initrd: &[u8]| {
+            register(bank, linux, cmdline, initrd, "\0")
+        };
+        for (measured, expected) in [
+            (value(&kernel, cmdline, &initrd), "as predicted"),
+            (
+                value(&padded(&kernel, 5000), cmdline, &initrd),
+                ".linux was measured with zeros up to 5000 bytes",
+            ),
+            (
+                value(&kernel, cmdline, &padded(&initrd, 1024)),
+                ".initrd was measured with zeros up to 1024 bytes",
+            ),
+            (
+                value(&kernel, &padded(cmdline, 4096), &initrd),
+                ".cmdline was measured with zeros up to 4096 bytes",
+            ),
+            (
+                value(&kernel, b"quiet splash", &initrd),
+                ".cmdline was measured with its blanks tidied, as ukify does",
+            ),
+            (
+                value(&kernel, b"second", &initrd),
+                ".cmdline number 1 of the base was measured",
+            ),
+            (
+                value(&kernel, b"other", &initrd),
+                ".cmdline number 0 of profile @1 was measured",
+            ),
+            (
+                value(&kernel, b"typed by hand", &initrd),
+                ".cmdline has the other content that was given",
+            ),
+            (
+                register(bank, &kernel, cmdline, &initrd, ""),
+                "the names of the sections were hashed without their NUL",
+            ),
+            (
+                value(&padded(&kernel, 5000), b"second", &initrd),
+                ".cmdline number 1 of the base was measured; .linux was measured with zeros up to 5000 bytes",
+            ),
+            (
+                value(&kernel, b"unheard of", &initrd),
+                "none of the known causes fits",
+            ),
+        ] {
+            let why = boot
+                .default_profile()
+                .explain_with(NONE, &PhasePath::initrd(), measured, &candidate)
+                .unwrap();
+            let mut parts: Vec<&str> = expected.split("; ").collect();
+            let text = why.to_string();
+            let mut found: Vec<&str> = text.split("; ").collect();
+            parts.sort_unstable();
+            found.sort_unstable();
+            assert_eq!(found, parts, "{bank}");
+        }
+    }
+}
+
+#[test]
+fn an_event_log_tells_whole_boots_and_wrong_sections_apart() {
+    let mut boot = uki();
+    boot.observe((None, ".cmdline", 1), b"second");
+    boot.observe((Some(0), ".profile"), b"ID=main");
+    boot.observe((Some(1), ".profile"), b"ID=debug");
+    boot.observe((None, ".dtbauto", 0), b"board one");
+    let events = |boot: &Pcr11, profile: usize, hardware| -> Vec<Digest> {
+        let events = boot.profile(profile).unwrap().events(hardware).unwrap();
+        let digests = events.iter().map(|event| *event.digest(BANK).unwrap());
+        digests.collect()
+    };
+    let explain = |measured: &[Digest]| -> String {
+        let causes = boot
+            .default_profile()
+            .explain_events(NONE, &PhasePath::stub(), measured)
+            .unwrap();
+        let causes: Vec<String> = causes.iter().map(ToString::to_string).collect();
+        causes.join("; ")
+    };
+    assert_eq!(explain(&events(&boot, 0, NONE)), "");
+    assert_eq!(
+        explain(&events(&boot, 1, NONE)),
+        "profile @1 was started, not @0"
+    );
+    assert_eq!(
+        explain(&events(&boot, 0, HardwareChoice::dtbauto(0))),
+        "the machine picked hardware sections dtbauto 0, not none"
+    );
+    let old = boot.clone().with_dialect(Dialect::Systemd254);
+    assert_eq!(
+        explain(&events(&old, 0, NONE)),
+        "systemd-stub 254 measured, the prediction is for systemd-stub 257"
+    );
+    let mut other = events(&boot, 0, NONE);
+    other[5] = BANK.hash(b"second");
+    assert_eq!(
+        explain(&other),
+        ".cmdline number 1 of the base was measured"
+    );
+    // A log that ends within a section: its content is not there.
+    let cut = &events(&boot, 0, NONE)[..5];
+    assert!(explain(cut).starts_with(".cmdline has other content; .initrd was not measured"));
+}
+
+#[test]
+fn the_search_ends_soon_when_nothing_fits() {
+    // As bad as it gets: many profiles and device trees, and every section there is.
+    let mut boot = observe("v7-everything", Dialect::Systemd257, &[Bank::Sha512]);
+    for profile in 0..256 {
+        boot.observe((Some(profile), ".profile"), b"ID=x");
+        boot.observe((Some(profile), ".cmdline"), &[0x41; 100]);
+    }
+    for number in 0..200 {
+        boot.observe((None, ".dtbauto", number), &[0; 64]);
+    }
+    let profile = boot.default_profile();
+    let begun = std::time::Instant::now();
+    let why = profile
+        .explain(NONE, &PhasePath::initrd(), Bank::Sha512.hash(b"nothing"))
+        .unwrap();
+    assert_eq!(why, Pcr11Explanation::NoKnownCause);
+    let taken = begun.elapsed();
+    assert!(taken.as_secs() < 60, "{taken:?}");
+    eprintln!("nothing found in {taken:?}");
+}

@@ -284,8 +284,5 @@ fn a_bank_that_was_not_observed_is_an_error() {
         .default_profile()
         .register(HardwareChoice::NONE, Bank::Sha256)
         .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no sha256 digest was given for name of .linux"
-    );
+    assert_eq!(error.to_string(), "no sha256 digest was given for .linux");
 }

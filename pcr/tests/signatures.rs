@@ -511,11 +511,76 @@ fn private_keys_are_read_in_both_pem_forms() {
     let pkcs8 = key.to_pkcs8_pem(LineEnding::LF).unwrap();
     let signer = RsaSigner::from_pem(&pkcs8).unwrap();
     assert_eq!(signer.public_key(), self::signer().public_key());
-    assert!(matches!(
-        RsaSigner::from_pem("x"),
-        Err(Error::Key(KeyRefusal::NotAKey))
-    ));
     assert!(!format!("{signer:?}").contains("d:"));
     let boot = Pcr11::new(Dialect::Systemd257, &[]);
     assert_eq!(boot.banks(), []);
+}
+
+#[test]
+fn what_is_no_usable_key_is_called_what_it_is() {
+    let private = String::from_utf8(read("inputs/pcr-key.pem")).unwrap();
+    let public = String::from_utf8(read("inputs/pcrpkey")).unwrap();
+    let certificate = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    let encrypted =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    let traditional = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\
+        DEK-Info: AES-128-CBC,00\n\nMAA=\n-----END RSA PRIVATE KEY-----\n";
+    let ec = "-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n";
+    let damaged = "-----BEGIN PRIVATE KEY-----\nMAA=\n-----END PRIVATE KEY-----\n";
+    let private_refusal = |text: &str| match RsaSigner::from_pem(text) {
+        Err(Error::Key(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    };
+    for (text, refusal) in [
+        ("x", KeyRefusal::NotAPrivateKey),
+        ("", KeyRefusal::NotAPrivateKey),
+        (public.as_str(), KeyRefusal::Public),
+        (certificate, KeyRefusal::Certificate),
+        (encrypted, KeyRefusal::Encrypted),
+        (traditional, KeyRefusal::Encrypted),
+        (ec, KeyRefusal::EllipticCurve),
+        (damaged, KeyRefusal::NotAPrivateKey),
+    ] {
+        assert_eq!(private_refusal(text), refusal, "{text}");
+    }
+    let public_refusal = |text: &str| match PublicKey::from_pem(text) {
+        Err(Error::Key(refusal)) => refusal,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(public_refusal(certificate), KeyRefusal::Certificate);
+    assert_eq!(public_refusal(&private), KeyRefusal::Private);
+
+    // Cut anywhere after its first line, a key says that it is cut off.
+    for text in [&private, &public] {
+        let first = text.find('\n').unwrap();
+        let last = text.rfind("-----").unwrap();
+        for len in first..last {
+            let refusal = if text == &private {
+                private_refusal(&text[..len])
+            } else {
+                public_refusal(&text[..len])
+            };
+            assert_eq!(refusal, KeyRefusal::Truncated, "{len}");
+        }
+    }
+    assert_eq!(
+        Error::Key(KeyRefusal::Truncated).to_string(),
+        "unusable policy key: a PEM block without its END line: the text is cut off"
+    );
+}
+
+#[test]
+fn phase_paths_are_taken_as_systemd_measure_takes_them_but_for_blanks() {
+    let list = |text: &str| -> Vec<String> {
+        let paths = PhasePath::checked_list(text).unwrap();
+        paths.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(list(""), [""]);
+    assert_eq!(list(":,::a:,b:c"), ["", "a", "b:c"]);
+    for text in ["a b", "a, b", "a\nb", "a:\u{a0}", "a\0"] {
+        let error = PhasePath::checked_list(text).unwrap_err();
+        assert!(matches!(error, Error::PhaseWord { .. }), "{text:?}");
+    }
+    let path = PhasePath::new("enter-initrd:enter-initd:ready");
+    assert_eq!(path.unknown_words().collect::<Vec<_>>(), ["enter-initd"]);
 }

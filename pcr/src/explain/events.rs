@@ -9,7 +9,8 @@ use crate::boot_plan::BootPlan;
 use crate::error::Error;
 use crate::event_log::EventLog;
 use crate::explain::Pcr11Cause;
-use crate::explain::variant::{SECTIONS, Variant, endings, name_digest};
+use crate::explain::search::{other_boots, word_of};
+use crate::explain::variant::{SECTIONS, Variant, endings, name_digest, tidied};
 use crate::pcr11::{HardwareChoice, Profile};
 use crate::phase::PhasePath;
 
@@ -35,9 +36,25 @@ pub(super) fn explain(
             found.push((name, events.next().map(|(_, content)| *content)));
             continue;
         }
-        match super::search::word_of(event) {
+        match word_of(event) {
             Some(word) => words.push(word),
             None => causes.push(Pcr11Cause::UnknownEvent { index }),
+        }
+    }
+    let found_phase = PhasePath::new(&words.join(":"));
+    let other_phase = (!words.is_empty() && found_phase != *phase).then(|| Pcr11Cause::Phase {
+        predicted: phase.clone(),
+        found: found_phase,
+    });
+    // Another stub, profile or hardware choice explains all at once.
+    let whole: Option<Vec<_>> = found
+        .iter()
+        .map(|(name, content)| Some((*name, (*content)?)))
+        .collect();
+    if let Some(whole) = whole.filter(|whole| causes.is_empty() && *whole != predicted) {
+        let others = other_boots(profile, hardware, bank);
+        if let Some(boot) = others.into_iter().find(|boot| boot.sections == whole) {
+            return Ok(boot.causes.into_iter().chain(other_phase).collect());
         }
     }
     for (section, content) in &predicted {
@@ -65,31 +82,37 @@ pub(super) fn explain(
     if common(&ours, &theirs) != common(&theirs, &ours) {
         causes.push(Pcr11Cause::Order);
     }
-    let found_phase = PhasePath::new(&words.join(":"));
-    if !words.is_empty() && found_phase != *phase {
-        causes.push(Pcr11Cause::Phase {
-            predicted: phase.clone(),
-            found: found_phase,
-        });
-    }
+    causes.extend(other_phase);
     Ok(causes)
 }
 
-/// Another ending, if that is all, or other content.
+/// What is known of a content that is not the predicted one.
 fn content_cause(
     profile: &Profile<'_>,
     section: &'static str,
     measured: Option<Digest>,
 ) -> Pcr11Cause {
-    let ending = measured.and_then(|measured| {
-        let variants = endings(profile.text(section)?, measured.bank());
-        let found = variants.into_iter().find(|(_, digest)| *digest == measured);
-        found.map(|(ending, _)| ending)
+    let known = measured.and_then(|measured| {
+        let bank = measured.bank();
+        if let Some(text) = profile.text(section) {
+            let mut endings = endings(text, bank).into_iter();
+            if let Some((ending, _)) = endings.find(|(_, digest)| *digest == measured) {
+                return Some(Pcr11Cause::Ending { section, ending });
+            }
+            if section == ".cmdline" && bank.hash(tidied(text).as_bytes()) == measured {
+                return Some(Pcr11Cause::Blanks { section });
+            }
+        }
+        let mut others = profile.others_named(section);
+        let (profile, ordinal, _) =
+            others.find(|(.., other)| other.digest(bank) == Some(measured))?;
+        Some(Pcr11Cause::Duplicate {
+            section,
+            profile,
+            ordinal,
+        })
     });
-    match ending {
-        Some(ending) => Pcr11Cause::Ending { section, ending },
-        None => Pcr11Cause::Content { section },
-    }
+    known.unwrap_or(Pcr11Cause::Content { section })
 }
 
 /// Where a log leaves a plan.

@@ -1,6 +1,6 @@
 //! Ways in which sections may have been measured.
 
-use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::bank::{Bank, Digest};
@@ -13,6 +13,8 @@ use crate::pcr11::{HardwareChoice, Profile};
 pub(super) struct Variant {
     pub(super) causes: Vec<Pcr11Cause>,
     pub(super) sections: Vec<(&'static str, Digest)>,
+    /// The names were hashed without their NUL.
+    pub(super) bare_names: bool,
 }
 
 impl Variant {
@@ -22,37 +24,62 @@ impl Variant {
         hardware: HardwareChoice,
         bank: Bank,
     ) -> Result<Self, Error> {
-        let digest = |section: &crate::pcr11::MeasuredSection| {
-            let digest = section
-                .content
-                .iter()
-                .find(|digest| digest.bank() == bank)
-                .ok_or_else(|| Error::MissingDigest {
-                    what: section.name.into(),
-                    bank,
-                })?;
-            Ok((section.name, *digest))
-        };
-        let sections = profile.sections(hardware)?;
         Ok(Self {
             causes: Vec::new(),
-            sections: sections.iter().map(digest).collect::<Result<_, _>>()?,
+            sections: profile.content_digests(hardware, bank)?,
+            bare_names: false,
         })
-    }
-
-    /// PCR 11 after these sections.
-    pub(super) fn register(&self, bank: Bank) -> Digest {
-        self.sections
-            .iter()
-            .fold(Digest::zero(bank), |value, (name, content)| {
-                value.extended(&name_digest(bank, name)).extended(content)
-            })
     }
 
     fn with(&self, cause: Pcr11Cause, sections: Vec<(&'static str, Digest)>) -> Self {
         let mut causes = self.causes.clone();
         causes.push(cause);
-        Self { causes, sections }
+        Self {
+            causes,
+            sections,
+            bare_names: self.bare_names,
+        }
+    }
+
+    /// With another content of a section that is there.
+    fn replaced(&self, place: usize, content: Digest, cause: Pcr11Cause) -> Self {
+        let mut sections = self.sections.clone();
+        if let Some((_, old)) = sections.get_mut(place) {
+            *old = content;
+        }
+        self.with(cause, sections)
+    }
+
+    /// One change to what was measured.
+    pub(super) fn single_causes(&self, contents: &OtherContents, bank: Bank) -> Vec<Self> {
+        let mut variants: Vec<Self> = self.without_one().collect();
+        variants.push(self.with_swapped_hardware());
+        variants.push(self.in_specification_order());
+        variants.extend(self.with_one_empty(bank));
+        variants.extend(self.with_other_contents(contents));
+        variants.retain(|variant| variant.sections != self.sections);
+        if !self.bare_names {
+            let mut bare = self.with(Pcr11Cause::NamesWithoutNul, self.sections.clone());
+            bare.bare_names = true;
+            variants.push(bare);
+        }
+        variants
+    }
+
+    fn with_other_contents(&self, contents: &OtherContents) -> Vec<Self> {
+        let with = |(section, digest, cause): &(&'static str, Digest, Pcr11Cause)| {
+            let place = self.sections.iter().position(|(name, _)| name == section);
+            let may_be_new = matches!(
+                cause,
+                Pcr11Cause::Candidate { .. } | Pcr11Cause::Extra { .. }
+            );
+            match place {
+                Some(place) => Some(self.replaced(place, *digest, cause.clone())),
+                None if may_be_new => Some(self.inserted(cause.clone(), section, *digest)),
+                None => None,
+            }
+        };
+        contents.0.iter().filter_map(with).collect()
     }
 
     /// Each section but the kernel left out.
@@ -62,11 +89,7 @@ impl Variant {
             Pcr11Cause::Missing { section } => Some(*section),
             _ => None,
         });
-        let start = last.map_or(0, |last| {
-            let removed = SECTIONS.iter().position(|name| *name == last);
-            removed.map_or(0, |removed| removed.saturating_add(1))
-        });
-        let rank = |name: &str| SECTIONS.iter().position(|known| *known == name);
+        let start = last.map_or(0, |last| rank(last).unwrap_or(0).saturating_add(1));
         let names: Vec<&'static str> = self
             .sections
             .iter()
@@ -81,7 +104,7 @@ impl Variant {
     }
 
     /// Each absent section measured as if it were there and empty.
-    pub(super) fn with_one_empty(&self, bank: Bank) -> impl Iterator<Item = Self> {
+    fn with_one_empty(&self, bank: Bank) -> impl Iterator<Item = Self> {
         let absent = SECTIONS
             .into_iter()
             .filter(|section| !self.sections.iter().any(|(name, _)| name == section));
@@ -91,13 +114,7 @@ impl Variant {
     }
 
     /// A section at its place.
-    pub(super) fn inserted(
-        &self,
-        cause: Pcr11Cause,
-        section: &'static str,
-        content: Digest,
-    ) -> Self {
-        let rank = |name: &str| SECTIONS.iter().position(|known| *known == name);
+    fn inserted(&self, cause: Pcr11Cause, section: &'static str, content: Digest) -> Self {
         let mut sections = self.sections.clone();
         let place = sections
             .iter()
@@ -107,27 +124,8 @@ impl Variant {
         self.with(cause, sections)
     }
 
-    /// Small texts with another ending.
-    pub(super) fn with_endings(&self, profile: &Profile<'_>, bank: Bank) -> Vec<Self> {
-        let mut variants = Vec::new();
-        for (place, (section, _)) in self.sections.iter().enumerate() {
-            let Some(text) = profile.text(section) else {
-                continue;
-            };
-            for (ending, digest) in endings(text, bank) {
-                let mut sections = self.sections.clone();
-                if let Some((_, content)) = sections.get_mut(place) {
-                    *content = digest;
-                }
-                let cause = Pcr11Cause::Ending { section, ending };
-                variants.push(self.with(cause, sections));
-            }
-        }
-        variants
-    }
-
     /// In the order of the UKI specification.
-    pub(super) fn in_specification_order(&self) -> Self {
+    fn in_specification_order(&self) -> Self {
         let rank = |name: &str| SPECIFICATION.iter().position(|known| *known == name);
         let mut sections = self.sections.clone();
         sections.sort_by_key(|(name, _)| rank(name));
@@ -135,7 +133,7 @@ impl Variant {
     }
 
     /// With the contents of `.dtbauto` and `.hwids` under each other's name.
-    pub(super) fn with_swapped_hardware(&self) -> Self {
+    fn with_swapped_hardware(&self) -> Self {
         let other = |name| match name {
             ".dtbauto" => ".hwids",
             ".hwids" => ".dtbauto",
@@ -151,9 +149,85 @@ impl Variant {
     }
 }
 
+/// Contents that sections may have been measured with by mistake, hashed once for the whole search.
+#[derive(Debug)]
+pub(super) struct OtherContents(Vec<(&'static str, Digest, Pcr11Cause)>);
+
+impl OtherContents {
+    pub(super) fn of(profile: &Profile<'_>, bank: Bank, candidates: &[(&str, &[u8])]) -> Self {
+        let mut contents = Self(Vec::new());
+        for (name, content) in candidates {
+            if let Some(section) = SECTIONS.into_iter().find(|known| known == name) {
+                let cause = Pcr11Cause::Candidate { section };
+                contents.0.push((section, bank.hash(content), cause));
+            }
+        }
+        for section in SECTIONS {
+            contents.add_texts(profile, section, bank);
+            contents.add_duplicates(profile, section, bank);
+            contents.add_padding(profile, section, bank);
+        }
+        contents
+    }
+
+    /// Small texts with another ending, or with their blanks tidied; a `.pcrsig` measured at all.
+    fn add_texts(&mut self, profile: &Profile<'_>, section: &'static str, bank: Bank) {
+        let Some(text) = profile.text(section) else {
+            return;
+        };
+        if section == ".pcrsig" {
+            let cause = Pcr11Cause::Extra { section };
+            return self.0.push((section, bank.hash(text), cause));
+        }
+        let endings = endings(text, bank).into_iter();
+        self.0.extend(
+            endings
+                .map(|(ending, digest)| (section, digest, Pcr11Cause::Ending { section, ending })),
+        );
+        if section == ".cmdline" {
+            let cause = Pcr11Cause::Blanks { section };
+            let digest = bank.hash(tidied(text).as_bytes());
+            self.0.push((section, digest, cause));
+        }
+    }
+
+    /// Other sections of the same name.
+    fn add_duplicates(&mut self, profile: &Profile<'_>, section: &'static str, bank: Bank) {
+        const MAX: usize = 64;
+        for (owner, ordinal, other) in profile.others_named(section).take(MAX) {
+            let cause = Pcr11Cause::Duplicate {
+                section,
+                profile: owner,
+                ordinal,
+            };
+            let digest = other.digest(bank);
+            self.0.extend(digest.map(|digest| (section, digest, cause)));
+        }
+    }
+
+    /// With the zeros that fill the file or the memory behind a section.
+    fn add_padding(&mut self, profile: &Profile<'_>, name: &'static str, bank: Bank) {
+        let Some(section) = profile.section(name) else {
+            return;
+        };
+        let aligned = [512, 4096].map(|align| section.len().checked_next_multiple_of(align));
+        let in_memory = size_of_image(section.head());
+        for len in aligned.into_iter().chain([in_memory]).flatten() {
+            let digest = section.padded_digest(bank, len);
+            let cause = Pcr11Cause::Padded { section: name, len };
+            self.0.extend(digest.map(|digest| (name, digest, cause)));
+        }
+    }
+}
+
+/// The place of a section in systemd's order.
+pub(super) fn rank(name: &str) -> Option<usize> {
+    SECTIONS.iter().position(|known| *known == name)
+}
+
 /// The digest of a section's name as it is measured.
 pub(super) fn name_digest(bank: Bank, name: &str) -> Digest {
-    bank.hash(format!("{name}\0").as_bytes())
+    bank.hash_parts(&[name.as_bytes(), b"\0"])
 }
 
 /// The digests of a text with other endings.
@@ -174,6 +248,28 @@ pub(super) fn endings(text: &[u8], bank: Bank) -> Vec<(TextEnding, Digest)> {
         add(TextEnding::WithoutLineEnd, &[line]);
     }
     variants
+}
+
+/// A command line with single blanks, as ukify makes it of a text.
+pub(super) fn tidied(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
+}
+
+/// `SizeOfImage` of a PE image, from its first bytes.
+fn size_of_image(head: &[u8]) -> Option<u64> {
+    let number = |at: usize| {
+        let bytes = head.get(at..)?.first_chunk::<4>()?;
+        Some(u32::from_le_bytes(*bytes))
+    };
+    if !head.starts_with(b"MZ") {
+        return None;
+    }
+    let header = usize::try_from(number(0x3c)?).ok()?;
+    let is_pe = head.get(header..)?.starts_with(b"PE\0\0");
+    let size = number(header.checked_add(0x50)?)?;
+    is_pe.then_some(size.into())
 }
 
 /// Every section that stubs or tools may measure, in systemd's order.

@@ -107,10 +107,29 @@ impl<'a> Profile<'a> {
         self.pcr11
     }
 
-    /// Every hardware choice there is, the one that matches nothing first.
+    /// Every hardware choice there is, the one that matches nothing first; at most
+    /// [`Profile::MAX_HARDWARE`] of them.
     #[must_use]
     pub fn hardware(&self) -> Vec<HardwareChoice> {
-        let choices = |name| {
+        self.choices().take(Self::MAX_HARDWARE).collect()
+    }
+
+    /// More hardware choices than any honest UKI has; for one with more, nothing is predicted.
+    pub const MAX_HARDWARE: usize = 4096;
+
+    /// All choices, or an error when they are too many.
+    fn every_hardware(&self) -> Result<Vec<HardwareChoice>, Error> {
+        if self.choices().nth(Self::MAX_HARDWARE).is_some() {
+            return Err(Error::TooLarge {
+                what: "the number of hardware choices",
+                limit: Self::MAX_HARDWARE as u64,
+            });
+        }
+        Ok(self.hardware())
+    }
+
+    fn choices(&self) -> impl Iterator<Item = HardwareChoice> {
+        let choices = move |name| {
             let count = if self.pcr11.dialect.measures(name) {
                 self.candidates(name).count()
             } else {
@@ -118,11 +137,9 @@ impl<'a> Profile<'a> {
             };
             [None].into_iter().chain((0..count).map(Some))
         };
-        choices(".dtbauto")
-            .flat_map(|dtbauto| {
-                choices(".efifw").map(move |efifw| HardwareChoice { dtbauto, efifw })
-            })
-            .collect()
+        choices(".dtbauto").flat_map(move |dtbauto| {
+            choices(".efifw").map(move |efifw| HardwareChoice { dtbauto, efifw })
+        })
     }
 
     /// The sections that the stub measures, in its order.
@@ -131,6 +148,20 @@ impl<'a> Profile<'a> {
     /// [`Error::NoKernel`] when there is nothing to start, [`Error::NoSuchHardware`] when the choice
     /// is none of [`Profile::hardware`].
     pub fn sections(&self, hardware: HardwareChoice) -> Result<Vec<MeasuredSection>, Error> {
+        let measured = self.measured(hardware)?.into_iter();
+        let sections = measured.map(|(name, section)| MeasuredSection {
+            name,
+            len: section.len(),
+            content: section.digests(),
+        });
+        Ok(sections.collect())
+    }
+
+    /// The sections that the stub measures, in its order.
+    fn measured(
+        &self,
+        hardware: HardwareChoice,
+    ) -> Result<Vec<(&'static str, &'a Section)>, Error> {
         if self.section(".linux").is_none() {
             return Err(Error::NoKernel {
                 profile: self.index,
@@ -143,11 +174,7 @@ impl<'a> Profile<'a> {
                 ".efifw" => self.candidate(".efifw", hardware.efifw)?,
                 _ => self.section(name),
             };
-            sections.extend(section.map(|section| MeasuredSection {
-                name,
-                len: section.len(),
-                content: section.digests(),
-            }));
+            sections.extend(section.map(|section| (name, section)));
         }
         Ok(sections)
     }
@@ -182,28 +209,32 @@ impl<'a> Profile<'a> {
     /// # Errors
     /// As [`Profile::sections`]; [`Error::MissingDigest`] for a bank that was not observed.
     pub fn register(&self, hardware: HardwareChoice, bank: Bank) -> Result<Digest, Error> {
-        let events = self.events(hardware)?;
-        events.iter().try_fold(Digest::zero(bank), |value, event| {
-            Ok(value.extended(event.digest(bank)?))
-        })
+        let sections = self.content_digests(hardware, bank)?;
+        let extend = |value: Digest, (name, content): &(&str, Digest)| {
+            let name = bank.hash_parts(&[name.as_bytes(), b"\0"]);
+            value.extended(&name).extended(content)
+        };
+        Ok(sections.iter().fold(Digest::zero(bank), extend))
     }
 
     /// PCR 11 for each hardware choice, bank and phase path, in this order. Paths are sorted,
     /// repetitions dropped.
     ///
     /// # Errors
-    /// [`Error::NoKernel`] when there is nothing to start.
+    /// [`Error::NoKernel`] when there is nothing to start, [`Error::TooLarge`] when there are more
+    /// hardware choices than [`Profile::MAX_HARDWARE`].
     pub fn registers(&self, paths: &[PhasePath]) -> Result<Vec<Prediction>, Error> {
         let mut predictions = Vec::new();
-        for hardware in self.hardware() {
+        let paths = PhasePath::sorted(paths);
+        for hardware in self.every_hardware()? {
             for bank in &self.pcr11.banks {
                 let stub = self.register(hardware, *bank)?;
-                for phase in PhasePath::sorted(paths) {
+                for phase in &paths {
                     predictions.push(Prediction {
                         profile: self.index,
                         hardware,
                         value: phase.extend(stub),
-                        phase,
+                        phase: phase.clone(),
                     });
                 }
             }
@@ -214,7 +245,7 @@ impl<'a> Profile<'a> {
     /// The policies to sign for this profile, one for each hardware choice, bank and phase path.
     ///
     /// # Errors
-    /// [`Error::NoKernel`] when there is nothing to start.
+    /// As [`Profile::registers`].
     pub fn policies(&self, paths: &[PhasePath]) -> Result<Policies, Error> {
         let predictions = self.registers(paths)?;
         Ok(predictions.into_iter().map(Policy::from).collect())
@@ -231,6 +262,38 @@ impl<'a> Profile<'a> {
     /// The text of a section, if it has one and is small.
     pub(crate) fn text(&self, name: &'static str) -> Option<&'a [u8]> {
         self.section(name)?.text()
+    }
+
+    /// What [`Profile::sections`] answers, for one bank: names and digests in measuring order.
+    pub(crate) fn content_digests(
+        &self,
+        hardware: HardwareChoice,
+        bank: Bank,
+    ) -> Result<Vec<(&'static str, Digest)>, Error> {
+        let digest = |(name, section): (&'static str, &Section)| {
+            let missing = || Error::MissingDigest {
+                what: name.into(),
+                bank,
+            };
+            Ok((name, section.digest(bank).ok_or_else(missing)?))
+        };
+        self.measured(hardware)?.into_iter().map(digest).collect()
+    }
+
+    /// Every section of this name in the whole UKI, with its profile and its place there, but the one
+    /// that the stub uses.
+    pub(crate) fn others_named(
+        &self,
+        name: &'static str,
+    ) -> impl Iterator<Item = (Option<usize>, usize, &'a Section)> {
+        let used = self.section(name).map(core::ptr::from_ref);
+        self.pcr11
+            .sections
+            .iter()
+            .filter(move |(key, section)| {
+                key.name == name && section.len() > 0 && Some(core::ptr::from_ref(*section)) != used
+            })
+            .map(|(key, section)| (key.profile, key.ordinal, section))
     }
 
     /// Sections of this name with content: the profile's own, then the base's.

@@ -145,12 +145,17 @@ pub(crate) struct Key {
 /// Sections up to this size are kept, if another register or the initrd needs their text.
 const KEPT_MAX: usize = 1 << 20;
 
+/// As much of the kernel as tells how large it says to be in memory.
+const HEAD_LEN: usize = 1 << 10;
+
 /// What is remembered of a section.
 #[derive(Debug, Clone)]
 pub(crate) struct Section {
     len: u64,
     hashers: Vec<Hasher>,
     text: Option<Vec<u8>>,
+    /// The first bytes of `.linux`.
+    head: Option<Vec<u8>>,
 }
 
 impl Section {
@@ -167,12 +172,17 @@ impl Section {
                 banks.iter().copied().map(Hasher::new).collect()
             },
             text: kept.then(Vec::new),
+            head: (name == ".linux").then(Vec::new),
         }
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
         self.len = self.len.saturating_add(bytes.len() as u64);
         hashing::update(&mut self.hashers, bytes);
+        if let Some(head) = &mut self.head {
+            let room = HEAD_LEN.saturating_sub(head.len());
+            head.extend(bytes.iter().take(room));
+        }
         if let Some(text) = &mut self.text {
             if text.len().saturating_add(bytes.len()) > KEPT_MAX {
                 self.text = None;
@@ -190,6 +200,34 @@ impl Section {
     /// The digests of the content, one for each bank.
     pub(crate) fn digests(&self) -> Vec<Digest> {
         self.hashers.iter().cloned().map(Hasher::finish).collect()
+    }
+
+    /// The digest of the content for one bank.
+    pub(crate) fn digest(&self, bank: Bank) -> Option<Digest> {
+        Some(self.hasher(bank)?.clone().finish())
+    }
+
+    /// The digest of the content and of zeros up to this length, unless they are very many.
+    pub(crate) fn padded_digest(&self, bank: Bank, len: u64) -> Option<Digest> {
+        const MAX: u64 = 64 << 20;
+        let zeros = len.checked_sub(self.len).filter(|zeros| *zeros <= MAX)?;
+        let mut left = usize::try_from(zeros).ok()?;
+        let mut hasher = self.hasher(bank)?.clone();
+        while left > 0 {
+            let piece = left.min(4096);
+            hasher.update([0; 4096].get(..piece)?);
+            left = left.saturating_sub(piece);
+        }
+        Some(hasher.finish())
+    }
+
+    fn hasher(&self, bank: Bank) -> Option<&Hasher> {
+        self.hashers.iter().find(|hasher| hasher.bank() == bank)
+    }
+
+    /// The first bytes of a kernel.
+    pub(crate) fn head(&self) -> &[u8] {
+        self.head.as_deref().unwrap_or_default()
     }
 
     /// The content, of small text sections.
