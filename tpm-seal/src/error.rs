@@ -49,6 +49,16 @@ pub enum Error {
         /// Where it ends.
         offset: u64,
     },
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    #[non_exhaustive]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
     /// The text is not JSON.
     #[error("{what} is not JSON")]
     #[non_exhaustive]
@@ -197,6 +207,13 @@ pub enum Error {
     /// The operating system gave no random numbers.
     #[error("no random numbers from the operating system")]
     Random,
+    /// An encrypted credential cannot be read.
+    #[error("not a systemd credential: {reason}")]
+    #[non_exhaustive]
+    Credential {
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A PEM or DER key file cannot be read.
     #[error("not a TSS2 PRIVATE KEY: {reason}")]
     #[non_exhaustive]

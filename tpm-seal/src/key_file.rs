@@ -8,11 +8,15 @@ use der::{Decode as _, Encode as _, Header, Length, Reader as _, SliceReader, Ta
 
 use crate::policy::{Policy, SignedPcrs, Step};
 use crate::wire::{Reader, tpm2b};
-use crate::{Bank, Error, Parent, PcrSelection, PolicyKey, SealedKey, SealedObject, Template};
+use crate::{
+    Bank, Error, Parent, PcrSelection, PolicyKey, SealedKey, SealedObject, SealedToken, Template,
+};
 
 const LABEL: &str = "TSS2 PRIVATE KEY";
 /// Sealed data.
 const SEALED: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.10.1.5");
+const LOADABLE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.10.1.3");
+const IMPORTABLE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.10.1.4");
 const OWNER: u32 = 0x4000_0001;
 const POLICY_PCR: u32 = 0x17f;
 const POLICY_AUTHORIZE: u32 = 0x16a;
@@ -53,7 +57,7 @@ impl KeyFile {
             })
         };
         let (parent, rsa_parent) = match sealed.parent() {
-            Parent::Persistent { handle, .. } => (*handle, false),
+            Parent::Persistent { handle, .. } | Parent::Handle { handle } => (*handle, false),
             Parent::Primary {
                 template: Template::SrkEcc | Template::TalosEcc,
                 ..
@@ -108,7 +112,13 @@ impl KeyFile {
         let raw = Raw::parse(der).map_err(|_| Error::KeyFile {
             reason: "the ASN.1 is not as it should be",
         })?;
-        if raw.kind != SEALED {
+        if ![SEALED, LOADABLE, IMPORTABLE].contains(&raw.kind) {
+            return Err(Error::KeyFile {
+                reason: "its type is not known",
+            });
+        }
+        // Some writers give sealed data the type of a loadable key; the public area tells what it is.
+        if !crate::PublicArea::parse(raw.public)?.is_sealed_object() {
             return Err(Error::KeyFile {
                 reason: "it holds a key, not sealed data",
             });
@@ -211,6 +221,31 @@ impl KeyFile {
         self.description.as_deref()
     }
 
+    /// A token for what the file holds. A persistent parent is taken as it is found in the TPM, since the file does not
+    /// tell what it must be; [`sealed`](Self::sealed) does it with a known one.
+    ///
+    /// # Errors
+    /// None that a file that was read can give.
+    pub fn token(&self) -> Result<SealedToken, Error> {
+        let parent = match self.parent {
+            OWNER => return Ok(SealedToken::new(self.sealed(None)?, self.needed())),
+            handle => Parent::Handle { handle },
+        };
+        let key = SealedKey::new(self.object.clone(), parent).with_plain_pin();
+        Ok(SealedToken::new(key, self.needed()))
+    }
+
+    /// The policy, with the password that an object without any policy asks for.
+    fn needed(&self) -> Policy {
+        let asks =
+            self.policy.steps().is_empty() && !self.empty_auth && self.object.counts_wrong_pins();
+        if asks {
+            Policy::new().pin()
+        } else {
+            self.policy.clone()
+        }
+    }
+
     /// The object with its parent. A file does not hold the public area of a persistent parent: it must come from
     /// elsewhere, best from when the object was made.
     ///
@@ -233,7 +268,7 @@ impl KeyFile {
                 });
             }
         };
-        Ok(SealedKey::new(self.object.clone(), parent))
+        Ok(SealedKey::new(self.object.clone(), parent).with_plain_pin())
     }
 }
 

@@ -11,8 +11,10 @@
 )]
 
 mod bank;
+mod credential;
 mod error;
 mod evidence;
+mod evidence_files;
 mod hex;
 mod json;
 mod key_file;
@@ -38,8 +40,10 @@ mod tpm;
 mod wire;
 
 pub use bank::Bank;
+pub use credential::{Credential, DecryptedCredential};
 pub use error::Error;
 pub use evidence::Evidence;
+pub use evidence_files::EvidenceFiles;
 pub use key_file::KeyFile;
 pub use name::Name;
 pub use offline::seal_offline;

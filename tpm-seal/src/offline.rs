@@ -1,7 +1,7 @@
 //! Sealing to a TPM that is not there: an object for `TPM2_Import`, wrapped to the storage key's public area
 //! (TPM 2.0 Part 1, clause 23.3 and annexes B.10.3, C.6.3).
 
-use aes::cipher::{AsyncStreamCipher as _, KeyIvInit as _};
+use aes::cipher::{AsyncStreamCipher as _, InnerIvInit as _};
 use hmac::Mac as _;
 use p256::elliptic_curve::PrimeField as _;
 use p256::elliptic_curve::sec1::FromEncodedPoint as _;
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::bank::sha256;
 use crate::public_area::{CURVE_P256, Kind, NO_DA, PublicArea};
 use crate::sealed::SRK_HANDLE;
-use crate::secret::{AuthValue, random};
+use crate::secret::{AuthValue, PinSalt, random};
 use crate::wire::tpm2b;
 use crate::{Error, Parent, Policy, SealOptions, SealedKey, SealedObject, Secret};
 
@@ -61,9 +61,10 @@ pub fn seal_offline(
     let (attributes, pin_salt, auth) = match &options.pin {
         Some(pin) => {
             let salt = *random::<32>()?;
-            (0, Some(salt), pin.auth_value(Some(&salt)))
+            let salt = PinSalt::Salt(salt);
+            (0, salt, pin.auth_value(&salt))
         }
-        None => (NO_DA, None, AuthValue::trimmed(&[])),
+        None => (NO_DA, PinSalt::None, AuthValue::trimmed(&[])),
     };
     let object =
         Wrapping::from_os()?.wrap(parent, secret.as_bytes(), &auth_policy, attributes, &auth)?;
@@ -115,16 +116,13 @@ impl Wrapping {
         }
         sensitive.extend(Zeroizing::new(tpm2b(&area)).iter());
 
-        let symmetric_key = kdf_a(&seed, b"STORAGE", name.as_bytes(), 128);
-        let hmac_key = kdf_a(&seed, b"INTEGRITY", &[], 256);
-        let cipher = cfb_mode::Encryptor::<aes::Aes128>::new_from_slices(
-            symmetric_key.get(..16).unwrap_or_default(),
-            &[0; 16],
-        )
-        .map_err(|_| Error::StorageKey {
-            reason: "no AES-128 key from its seed",
+        // The parent's own cipher: AES-128 in every storage root key that systemd and Talos make, but others exist.
+        let bits = parent.aes_bits().ok_or(Error::StorageKey {
+            reason: "it does not protect its children by AES in CFB mode",
         })?;
-        cipher.encrypt(&mut sensitive);
+        let symmetric_key = kdf_a(&seed, b"STORAGE", name.as_bytes(), bits.into());
+        let hmac_key = kdf_a(&seed, b"INTEGRITY", &[], 256);
+        encrypt(symmetric_key.as_slice(), bits, &mut sensitive)?;
         let outer = hmac(&hmac_key, &[&sensitive, name.as_bytes()]);
         let mut private = tpm2b(&outer);
         private.extend(sensitive.iter());
@@ -205,6 +203,35 @@ impl Wrapping {
         Ok((self.ephemeral.clone(), encrypted))
     }
 }
+
+/// AES-CFB with an initialization vector of zeros.
+fn encrypt(key: &[u8], bits: u16, data: &mut [u8]) -> Result<(), Error> {
+    fn run<C>(key: &[u8], data: &mut [u8]) -> Result<(), Error>
+    where
+        C: aes::cipher::BlockEncryptMut + aes::cipher::BlockCipher + aes::cipher::KeyInit,
+    {
+        let key = key.get(..C::key_size()).unwrap_or_default();
+        let cipher = C::new_from_slice(key).map(|cipher| {
+            cfb_mode::Encryptor::<C>::inner_iv_init(
+                cipher,
+                &aes::cipher::Iv::<cfb_mode::Encryptor<C>>::default(),
+            )
+        });
+        cipher
+            .map(|cipher| cipher.encrypt(data))
+            .map_err(|_| UNUSABLE_CIPHER)
+    }
+    match bits {
+        128 => run::<aes::Aes128>(key, data),
+        192 => run::<aes::Aes192>(key, data),
+        256 => run::<aes::Aes256>(key, data),
+        _ => Err(UNUSABLE_CIPHER),
+    }
+}
+
+const UNUSABLE_CIPHER: Error = Error::StorageKey {
+    reason: "it does not protect its children by AES with 128, 192 or 256 bits",
+};
 
 /// A coordinate, with the leading zeros that some TPMs leave out.
 fn padded(coordinate: &[u8]) -> Result<[u8; 32], Error> {

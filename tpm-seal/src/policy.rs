@@ -97,6 +97,12 @@ impl SignedPcrs {
         self
     }
 
+    /// With the policy reference that systemd makes of a text (`systemd-measure --policyref=`): its SHA-256.
+    #[must_use]
+    pub fn policy_ref_text(self, text: &str) -> Self {
+        self.policy_ref(&sha256(&[text.as_bytes()]))
+    }
+
     /// The key.
     #[must_use]
     pub const fn key(&self) -> &PolicyKey {

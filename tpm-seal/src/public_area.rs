@@ -49,7 +49,22 @@ pub struct PublicArea {
     attributes: u32,
     auth_policy: Vec<u8>,
     kind: Kind,
+    cipher: Option<Cipher>,
 }
+
+/// The symmetric algorithm by which a storage key protects its children.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cipher {
+    algorithm: u16,
+    bits: u16,
+    mode: u16,
+}
+
+const AES_128_CFB: Cipher = Cipher {
+    algorithm: ALG_AES,
+    bits: 128,
+    mode: ALG_CFB,
+};
 
 impl PublicArea {
     /// Reads a `TPM2B_PUBLIC`: the size and the area.
@@ -76,9 +91,10 @@ impl PublicArea {
         }
         let attributes = reader.u32()?;
         let auth_policy = reader.tpm2b()?.to_vec();
+        let mut cipher = None;
         let kind = match algorithm {
             ALG_RSA => {
-                symmetric(&mut reader)?;
+                cipher = symmetric(&mut reader)?;
                 scheme(&mut reader)?;
                 let bits = reader.u16()?;
                 reader.u32()?;
@@ -88,7 +104,7 @@ impl PublicArea {
                 }
             }
             ALG_ECC => {
-                symmetric(&mut reader)?;
+                cipher = symmetric(&mut reader)?;
                 scheme(&mut reader)?;
                 let curve = reader.u16()?;
                 scheme(&mut reader)?;
@@ -112,6 +128,7 @@ impl PublicArea {
             attributes,
             auth_policy,
             kind,
+            cipher,
         })
     }
 
@@ -127,6 +144,7 @@ impl PublicArea {
             kind: Kind::KeyedHash {
                 unique: unique.to_vec(),
             },
+            cipher: None,
         }
     }
 
@@ -149,6 +167,7 @@ impl PublicArea {
             attributes,
             auth_policy: Vec::new(),
             kind,
+            cipher: Some(AES_128_CFB),
         }
     }
 
@@ -169,6 +188,7 @@ impl PublicArea {
             attributes,
             auth_policy: Vec::new(),
             kind,
+            cipher: Some(AES_128_CFB),
         }
     }
 
@@ -210,6 +230,18 @@ impl PublicArea {
 
     pub(crate) const fn kind(&self) -> &Kind {
         &self.kind
+    }
+
+    /// Key bits of AES in CFB mode, if that is what protects the children of this storage key.
+    pub(crate) const fn aes_bits(&self) -> Option<u16> {
+        match self.cipher {
+            Some(Cipher {
+                algorithm: ALG_AES,
+                bits,
+                mode: ALG_CFB,
+            }) => Some(bits),
+            _ => None,
+        }
     }
 
     pub(crate) const fn is_sealed_object(&self) -> bool {
@@ -257,17 +289,27 @@ fn head(algorithm: u16, attributes: u32, auth_policy: &[u8]) -> Vec<u8> {
 }
 
 fn aes_128_cfb() -> impl Iterator<Item = u8> {
-    [ALG_AES, 128, ALG_CFB]
+    let Cipher {
+        algorithm,
+        bits,
+        mode,
+    } = AES_128_CFB;
+    [algorithm, bits, mode]
         .into_iter()
         .flat_map(u16::to_be_bytes)
 }
 
 /// `TPMT_SYM_DEF_OBJECT`: nothing, or an algorithm with key bits and mode.
-fn symmetric(reader: &mut Reader<'_>) -> Result<(), Error> {
-    if reader.u16()? != ALG_NULL {
-        reader.take(4)?;
+fn symmetric(reader: &mut Reader<'_>) -> Result<Option<Cipher>, Error> {
+    let algorithm = reader.u16()?;
+    if algorithm == ALG_NULL {
+        return Ok(None);
     }
-    Ok(())
+    Ok(Some(Cipher {
+        algorithm,
+        bits: reader.u16()?,
+        mode: reader.u16()?,
+    }))
 }
 
 /// A scheme: nothing, or an algorithm with one hash. Schemes with more are for keys that are never met here.

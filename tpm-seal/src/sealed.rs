@@ -4,6 +4,7 @@
 use core::fmt;
 
 use crate::public_area::{FIXED_PARENT, FIXED_TPM, NO_DA, PublicArea, USER_WITH_AUTH};
+use crate::secret::PinSalt;
 use crate::wire::{Reader, tpm2b};
 use crate::{Error, Name, Pin, Policy};
 
@@ -118,6 +119,12 @@ impl SealedObject {
         self.public.attributes() & NO_DA == 0
     }
 
+    /// Whether this policy digest opens it. An object that opens by its value alone has none.
+    pub(crate) fn is_policy(&self, digest: &[u8; 32]) -> bool {
+        let own = self.public.auth_policy();
+        own == digest || self.opens_by_value() && own.is_empty()
+    }
+
     /// Whether the authorization value alone opens it, without any policy.
     pub(crate) const fn opens_by_value(&self) -> bool {
         self.public.attributes() & USER_WITH_AUTH != 0
@@ -178,6 +185,12 @@ pub enum Parent {
         /// Its Name.
         name: Option<Name>,
     },
+    /// Kept in the TPM, and nothing else is known of it: whatever storage key is there is taken. Key files of OpenSSL's
+    /// form say no more; somebody on the bus can stand in for that key.
+    Handle {
+        /// The handle.
+        handle: u32,
+    },
     /// Kept in the TPM. The public area is the trust anchor: whatever is found must have its Name.
     Persistent {
         /// The handle, mostly 81000001.
@@ -193,6 +206,7 @@ impl Parent {
     pub fn name(&self) -> Option<Name> {
         match self {
             Self::Primary { name, .. } => *name,
+            Self::Handle { .. } => None,
             Self::Persistent { public, .. } => Some(public.name()),
         }
     }
@@ -203,7 +217,7 @@ impl Parent {
 pub struct SealedKey {
     pub(crate) object: SealedObject,
     pub(crate) parent: Parent,
-    pub(crate) pin_salt: Option<[u8; 32]>,
+    pub(crate) pin_salt: PinSalt,
 }
 
 impl SealedKey {
@@ -213,14 +227,21 @@ impl SealedKey {
         Self {
             object,
             parent,
-            pin_salt: None,
+            pin_salt: PinSalt::None,
         }
     }
 
     /// With the salt of its PIN.
     #[must_use]
     pub const fn with_pin_salt(mut self, salt: [u8; 32]) -> Self {
-        self.pin_salt = Some(salt);
+        self.pin_salt = PinSalt::Salt(salt);
+        self
+    }
+
+    /// With a PIN that is the object's authorization value as it is, as tpm2-tools and OpenSSL take passwords.
+    #[must_use]
+    pub const fn with_plain_pin(mut self) -> Self {
+        self.pin_salt = PinSalt::Plain;
         self
     }
 
@@ -239,7 +260,10 @@ impl SealedKey {
     /// The salt of its PIN.
     #[must_use]
     pub const fn pin_salt(&self) -> Option<&[u8; 32]> {
-        self.pin_salt.as_ref()
+        match &self.pin_salt {
+            PinSalt::Salt(salt) => Some(salt),
+            PinSalt::None | PinSalt::Plain => None,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::json::{self, Object};
 use crate::policy::MAX_DEPTH;
+use crate::secret::PinSalt;
 use crate::wire::{Reader, tpm2b};
 use crate::{Error, Name, Parent, Policy, Refusal, SealedKey, SealedObject, Template, srk};
 
@@ -54,6 +55,10 @@ impl SealedToken {
             Policy::from_value(object.require("policy", object.get("policy"))?, MAX_DEPTH)?;
         let parent = if let Some(bytes) = object.base64("srk")? {
             srk::parse(&bytes)?
+        } else if let Some(handle) = object.number("parent_handle")? {
+            let handle = u32::try_from(handle)
+                .map_err(|_| object.wrong("parent_handle", "a number of 32 bits"))?;
+            Parent::Handle { handle }
         } else {
             let template = object.require("parent", object.text("parent")?)?;
             let (_, template) = TEMPLATES
@@ -77,7 +82,10 @@ impl SealedToken {
                 .map_err(|_| object.wrong("pin_salt", "32 bytes in Base64"))?;
             sealed = sealed.with_pin_salt(salt);
         }
-        if policy.digest()?.as_slice() != sealed.object().public().auth_policy() {
+        if object.flag("plain_pin")? {
+            sealed = sealed.with_plain_pin();
+        }
+        if !sealed.object().is_policy(&policy.digest()?) {
             return Err(Refusal::Damaged {
                 what: "its policy is not the one that the key is sealed to",
             }
@@ -104,7 +112,9 @@ impl SealedToken {
         let slots: Vec<String> = self.slots.iter().map(ToString::to_string).collect();
         fields.insert("keyslots".to_owned(), json!(slots));
         if self.fields.is_empty() {
-            let mut set = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+            let mut set = |name: &str, value: Value| {
+                fields.insert(name.to_owned(), value);
+            };
             set("type", TYPE.into());
             set("blob", json::of_base64(&self.sealed.object().to_blob()));
             set("policy", self.policy.to_value());
@@ -112,6 +122,7 @@ impl SealedToken {
                 Parent::Persistent { handle, public } => {
                     set("srk", json::of_base64(&srk::to_bytes(*handle, public)));
                 }
+                Parent::Handle { handle } => set("parent_handle", (*handle).into()),
                 Parent::Primary { template, name } => {
                     let known = TEMPLATES.into_iter().find(|(_, known)| known == template);
                     set("parent", known.map_or("", |(text, _)| text).into());
@@ -120,8 +131,10 @@ impl SealedToken {
                     }
                 }
             }
-            if let Some(salt) = self.sealed.pin_salt() {
-                set("pin_salt", json::of_base64(salt));
+            match &self.sealed.pin_salt {
+                PinSalt::None => {}
+                PinSalt::Plain => set("plain_pin", true.into()),
+                PinSalt::Salt(salt) => set("pin_salt", json::of_base64(salt)),
             }
         }
         Value::Object(fields).to_string()

@@ -44,6 +44,17 @@ impl Secret {
         &self.0
     }
 
+    /// The bytes as hexadecimal text.
+    #[must_use]
+    pub fn to_hex(&self) -> Zeroizing<String> {
+        // At its full size from the start: a string that grows leaves copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(self.0.len().saturating_mul(2)));
+        for nibble in self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]) {
+            text.extend(char::from_digit(nibble.into(), 16));
+        }
+        text
+    }
+
     /// The LUKS passphrase that Talos and systemd make of the secret: its Base64 text.
     #[must_use]
     pub fn to_passphrase(&self) -> Zeroizing<String> {
@@ -72,17 +83,18 @@ impl Pin {
         self.0.is_empty()
     }
 
-    /// The object's authorization value: systemd's way with a salt, the plain SHA-256 of the PIN without.
-    /// The hash's trailing zero bytes are cut off because a TPM compares without them.
-    pub(crate) fn auth_value(&self, salt: Option<&[u8; 32]>) -> AuthValue {
+    /// The object's authorization value.
+    /// A hash's trailing zero bytes are cut off because a TPM compares without them.
+    pub(crate) fn auth_value(&self, salt: &PinSalt) -> AuthValue {
         let digest = Zeroizing::new(match salt {
-            Some(salt) => {
+            PinSalt::Plain => return AuthValue::trimmed(&self.0),
+            PinSalt::Salt(salt) => {
                 let mut key = Zeroizing::new([0; 32]);
                 pbkdf2::pbkdf2_hmac::<sha2::Sha256>(&self.0, salt, PIN_ROUNDS, &mut *key);
                 let text = Zeroizing::new(BASE64_STANDARD.encode(*key));
                 sha256(&[text.as_bytes()])
             }
-            None => sha256(&[&self.0]),
+            PinSalt::None => sha256(&[&self.0]),
         });
         AuthValue::trimmed(&*digest)
     }
@@ -92,6 +104,18 @@ impl fmt::Debug for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pin(…)")
     }
+}
+
+/// How a PIN becomes an authorization value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum PinSalt {
+    /// Its SHA-256: systemd before 253.
+    #[default]
+    None,
+    /// As systemd since then.
+    Salt([u8; 32]),
+    /// As it is: OpenSSL's key files and tpm2-tools.
+    Plain,
 }
 
 /// An authorization value as the TPM compares it: without trailing zero bytes.

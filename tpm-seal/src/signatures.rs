@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
+use crate::bank::sha256;
 use crate::policy::{self, SignedPcrs};
 use crate::{Bank, Error, PcrSelection, PcrValues, PolicyKey, Refusal, hex};
 
@@ -21,6 +22,10 @@ const PLACES: [&str; 4] = [
     "/usr/lib/systemd/tpm2-pcr-signature.json",
     "/.extra/tpm2-pcr-signature.json",
 ];
+
+/// How many signatures by the right key for the right state are looked at: one is right in any honest document, and
+/// a hostile one must not cost minutes.
+const MAX_TRIES: u32 = 100;
 
 const KEY_PLACES: [&str; 4] = [
     "/etc/systemd/tpm2-pcr-public-key.pem",
@@ -128,6 +133,15 @@ impl SignatureDocument {
         Self::parse(String::from_utf16_lossy(&units).as_bytes())
     }
 
+    /// Either of both, which a file may be.
+    pub(crate) fn parse_file(bytes: &[u8]) -> Result<Self, Error> {
+        match bytes {
+            // Attributes of a variable, all below 0x100; no JSON has a zero byte there.
+            [_, 0, 0, 0, ..] => Self::parse_efi_variable(bytes),
+            _ => Self::parse(bytes),
+        }
+    }
+
     /// Reads the document of the running system, from the first of systemd's places that has one; nothing if none has.
     ///
     /// # Errors
@@ -200,6 +214,7 @@ impl SignatureDocument {
         };
         let expected = signed.key.fingerprint();
         let mut refusal = none;
+        let mut tries = MAX_TRIES;
         for entry in entries {
             if entry.selection != signed.selection
                 || entry.policy != digest
@@ -219,6 +234,10 @@ impl SignatureDocument {
                 continue;
             }
             let message = [&digest[..], &signed.policy_ref].concat();
+            if tries == 0 {
+                break;
+            }
+            tries = tries.saturating_sub(1);
             match BASE64_STANDARD.decode(&entry.signature) {
                 Ok(signature) if signed.key.verifies(&message, &signature) => {
                     return Ok((signature, digest));
@@ -256,8 +275,9 @@ impl Entry {
             .iter()
             .map(|pcr| pcr.as_u64().and_then(|pcr| pcr.try_into().ok()))
             .collect();
-        let policy_ref = match value.get("polref").or_else(|| value.get("policyref")) {
-            Some(text) => Some(BASE64_STANDARD.decode(text.as_str()?).ok()?),
+        // systemd (since 2026) names the reference by a text; the TPM gets the text's SHA-256.
+        let policy_ref = match value.get("ref") {
+            Some(text) => Some(sha256(&[text.as_str()?.as_bytes()]).to_vec()),
             None => None,
         };
         Some(Self {
@@ -269,7 +289,7 @@ impl Entry {
         })
     }
 
-    /// Documents of today do not name the reference; the signature tells.
+    /// Without a name the signature tells.
     fn fits_ref(&self, policy_ref: &[u8]) -> bool {
         self.policy_ref.as_ref().is_none_or(|own| own == policy_ref)
     }

@@ -97,6 +97,25 @@ impl SystemdToken {
         })
     }
 
+    /// What an encrypted credential says in its own form.
+    pub(crate) fn of_credential(
+        sealed: SealedKey,
+        pcrs: PcrSelection,
+        signed: Option<(PolicyKey, PcrSelection)>,
+        policy_hash: [u8; 32],
+    ) -> Self {
+        Self {
+            sealed,
+            pcrs,
+            signed,
+            pin: false,
+            policy_hash,
+            slots: Vec::new(),
+            sealed_to: SealedTo::default(),
+            fields: Map::new(),
+        }
+    }
+
     /// Reads a LUKS2 token.
     ///
     /// # Errors

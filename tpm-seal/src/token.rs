@@ -1,10 +1,12 @@
 //! A token of whichever kind.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::{
-    Error, Evidence, PcrSelection, PcrValues, Policy, Refusal, SealedKey, SealedToken,
-    SystemdToken, TalosToken, json, sealed_token, systemd, talos,
+    Error, Evidence, KeyFile, PcrSelection, PcrValues, Policy, Refusal, SealedKey, SealedToken,
+    SystemdToken, TalosToken, evidence_files, json, sealed_token, systemd, talos,
 };
 
 /// A LUKS2 token of whichever kind this crate knows.
@@ -31,11 +33,27 @@ pub enum Token {
 }
 
 impl Token {
-    /// Reads a LUKS2 token, or the `UserData` of Talos's alone.
+    /// Reads a file: what [`parse`](Self::parse) reads.
+    ///
+    /// # Errors
+    /// [`Error::File`], and as [`parse`](Self::parse).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::parse(&evidence_files::read(path.as_ref())?)
+    }
+
+    /// Reads a LUKS2 token, the `UserData` of Talos's alone, or a [`KeyFile`] in PEM.
     ///
     /// # Errors
     /// [`Error::UnknownToken`] and what is wrong with the token.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if let Some(pem) = core::str::from_utf8(bytes)
+            .ok()
+            .filter(|text| text.trim_start().starts_with("-----BEGIN "))
+        {
+            return KeyFile::from_pem(pem)
+                .and_then(|file| file.token())
+                .map(Self::Sealed);
+        }
         let fields = json::parse("the token", bytes)?;
         let kind = fields
             .get("type")

@@ -38,6 +38,13 @@ impl Anchor {
                 }
             }
             Parent::Persistent { handle, public } => Self::persistent(scope, *handle, public),
+            Parent::Handle { handle } => match open(scope, *handle)? {
+                Some((handle, public)) if public.is_storage_key() => {
+                    Self::read(scope, handle, public)
+                }
+                Some(_) => Err(Refusal::HandleInUse { handle: *handle }.into()),
+                None => Err(other_tpm(None, None)),
+            },
         }
     }
 

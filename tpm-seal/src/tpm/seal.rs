@@ -6,7 +6,7 @@ use super::commands::SessionKind;
 use super::scope::Scope;
 use crate::public_area::PublicArea;
 use crate::sealed::{SEALED, SEALED_WITH_PIN, SRK_HANDLE};
-use crate::secret::{AuthValue, random};
+use crate::secret::{AuthValue, PinSalt, random};
 use crate::{Error, Parent, Policy, SealOptions, SealedKey, SealedObject, Secret, Template};
 
 impl Tpm {
@@ -26,9 +26,10 @@ impl Tpm {
         let (attributes, pin_salt, auth) = match &options.pin {
             Some(pin) => {
                 let salt = *random::<32>()?;
-                (SEALED_WITH_PIN, Some(salt), pin.auth_value(Some(&salt)))
+                let salt = PinSalt::Salt(salt);
+                (SEALED_WITH_PIN, salt, pin.auth_value(&salt))
             }
-            None => (SEALED, None, AuthValue::trimmed(&[])),
+            None => (SEALED, PinSalt::None, AuthValue::trimmed(&[])),
         };
         let template = PublicArea::sealed(attributes, &auth_policy, &[]);
         self.starting_over(|tpm| {

@@ -145,9 +145,9 @@ fn unseal(
     let loaded = scope.keep(loaded);
     if let Some(pin) = evidence
         .the_pin()
-        .filter(|_| commands.contains(&Command::AuthValue))
+        .filter(|_| by_value || commands.contains(&Command::AuthValue))
     {
-        scope.set_auth(loaded, &pin.auth_value(sealed.pin_salt()))?;
+        scope.set_auth(loaded, &pin.auth_value(&sealed.pin_salt))?;
     }
     if let Some(policy) = policy {
         for command in commands {
