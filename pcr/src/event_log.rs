@@ -15,7 +15,7 @@ mod replay;
 mod spec_id;
 mod variable;
 
-pub use cel::{CelContent, CelLog, CelRecord};
+pub use cel::{CelContent, CelEncoding, CelLog, CelRecord};
 pub(crate) use check::is_error_separator;
 pub use check::{Finding, FindingKind};
 pub use data::{EventData, FirmwareBlob, GptEntries, ImageLoad};
@@ -32,8 +32,9 @@ use crate::bank::Bank;
 /// An event log (TCG PC Client PFP 1.06, chapter 10): crypto-agile, or SHA-1 only.
 ///
 /// On Linux it is `/sys/kernel/security/tpm0/binary_bios_measurements`; read that file to its end first, it reports
-/// a size of 0. Reading is strict: a truncated log is an error, never a short list. Every byte is kept, so
-/// [`EventLog::to_bytes`] gives the log back as it was.
+/// a size of 0. Reading is strict: a truncated log is an error, never a short list. Only zeros or 0xFF up to the end are
+/// taken as unused memory, as in logs read from ACPI tables. Every byte is kept, so [`EventLog::to_bytes`] gives the log
+/// back as it was.
 ///
 /// ```
 /// use pcr::{Bank, Event, EventLog, EventType, Register};
@@ -53,6 +54,7 @@ pub struct EventLog {
     header: Option<Event>,
     spec_id: Option<SpecId>,
     events: Vec<Event>,
+    padding: Vec<u8>,
 }
 
 impl EventLog {
@@ -61,11 +63,12 @@ impl EventLog {
     /// # Errors
     /// [`EventLogError`] for a log that is empty, truncated, or contradicts its Spec ID event.
     pub fn parse(bytes: &[u8]) -> Result<Self, EventLogError> {
-        let (header, spec_id, events) = parse::log(bytes)?;
+        let parts = parse::log(bytes)?;
         Ok(Self {
-            header,
-            spec_id,
-            events,
+            header: parts.header,
+            spec_id: parts.spec_id,
+            events: parts.events,
+            padding: parts.padding,
         })
     }
 
@@ -88,6 +91,7 @@ impl EventLog {
             }),
             spec_id: Some(spec_id),
             events: Vec::new(),
+            padding: Vec::new(),
         }
     }
 
@@ -132,6 +136,12 @@ impl EventLog {
         let before = self.events.len();
         self.events.extend(events.into_iter().skip(known));
         Ok(self.events.len() - before)
+    }
+
+    /// Number of bytes after the last event that hold nothing: zeros or 0xFF up to the end of the memory that firmware reserved.
+    #[must_use]
+    pub fn padding_len(&self) -> u64 {
+        u64::try_from(self.padding.len()).unwrap_or(u64::MAX)
     }
 
     /// The Spec ID event; `None` when the log does not start with one.
@@ -205,6 +215,7 @@ impl EventLog {
                 write_sha1(event, &mut bytes);
             }
         }
+        bytes.extend_from_slice(&self.padding);
         bytes
     }
 }

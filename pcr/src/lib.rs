@@ -30,11 +30,13 @@ pub use boot_plan::{
 pub use dialect::Dialect;
 pub use error::Error;
 pub use event_log::{
-    CelContent, CelLog, CelRecord, Event, EventData, EventDigest, EventLog, EventLogError,
-    EventType, Finding, FindingKind, FirmwareBlob, GptEntries, Guid, ImageLoad, LogDifference,
-    LogFormat, ParseGuidError, Replay, SpecId, VariableData,
+    CelContent, CelEncoding, CelLog, CelRecord, Event, EventData, EventDigest, EventLog,
+    EventLogError, EventType, Finding, FindingKind, FirmwareBlob, GptEntries, Guid, ImageLoad,
+    LogDifference, LogFormat, ParseGuidError, Replay, SpecId, VariableData,
 };
-pub use explain::{EventDifference, Pcr11Cause, Pcr11Explanation, TextEnding};
+pub use explain::{
+    EventDifference, Pcr11Cause, Pcr11Explanation, PlanCause, PlanExplanation, TextEnding,
+};
 pub use pcr11::{HardwareChoice, MeasuredSection, Pcr11, Prediction, Profile, SectionId};
 pub use phase::PhasePath;
 pub use policy::{Policies, Policy, pcr_policy_digest};

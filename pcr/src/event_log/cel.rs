@@ -1,26 +1,42 @@
-//! The TCG Canonical Event Log in its JSON encoding.
+//! The TCG Canonical Event Log in its three encodings.
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
+mod cbor;
+mod json;
+mod tlv;
+
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use serde_json::{Value, json};
-
 use super::error::EventLogError;
 use super::event::{Event, EventDigest, EventType};
-use super::json::{digests_from_json, digests_to_json, from_hex, hex};
 use super::{EventLog, SpecId};
 use crate::bank::{Bank, Digest, Register};
 
-const FORMAT: &str = "CEL-JSON";
-const PC_CLIENT: &str = "pcclient_std";
+/// Number of the content type `pcclient_std` in TLV and CBOR.
+const PC_CLIENT: u64 = 5;
 
-/// A TCG Canonical Event Log (CEL 1.0), in its JSON encoding.
+/// A TCG Canonical Event Log (CEL 1.1), in its JSON, TLV or CBOR encoding.
 ///
-/// Read are an array of records, as the specification and `systemd-pcrlock cel` have it, and a sequence of records, as
-/// systemd keeps it in `/run/log/systemd/tpm2-measure.log`. Content of other kinds than firmware events is kept.
+/// In JSON and CBOR, both an array of records is read, as the specification and `systemd-pcrlock cel` have it, and a
+/// sequence of records, as systemd keeps it in `/run/log/systemd/tpm2-measure.log`. Content of other kinds than firmware
+/// events is kept.
+///
+/// ```
+/// use pcr::{Bank, CelLog, Event, EventLog, EventType, Register};
+///
+/// let mut log = EventLog::crypto_agile(&[Bank::Sha256]);
+/// let register = Register::SECURE_BOOT_POLICY;
+/// log.push(Event::hashed(register, EventType::SEPARATOR, &[Bank::Sha256], &[0; 4]))?;
+///
+/// let cel = CelLog::from_log(&log);
+/// assert_eq!(CelLog::parse(&cel.to_tlv()?)?.to_log()?, log);
+/// assert_eq!(CelLog::parse(&cel.to_cbor()?)?.to_log()?, log);
+/// assert_eq!(CelLog::parse(cel.to_json().as_bytes())?.to_log()?, log);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CelLog {
     records: Vec<CelRecord>,
@@ -58,6 +74,43 @@ pub enum CelContent {
         /// The content as JSON text; `null` when there is none.
         json: String,
     },
+    /// Content of another kind that was read from TLV or CBOR: 4 is `cel`, 7 `ima_template`, 8 `ima_tlv`.
+    Encoded {
+        /// The kind.
+        content_type: u64,
+        /// The encoding it was read from.
+        encoding: CelEncoding,
+        /// The content as it stands there.
+        bytes: Vec<u8>,
+    },
+}
+
+/// A binary encoding of Canonical Event Logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CelEncoding {
+    /// Type, length and value.
+    Tlv,
+    /// Concise Binary Object Representation (RFC 8949).
+    Cbor,
+}
+
+impl CelEncoding {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tlv => "CEL-TLV",
+            Self::Cbor => "CEL-CBOR",
+        }
+    }
+
+    const fn error(self, what: &'static str, record: u64, offset: u64) -> EventLogError {
+        EventLogError::Encoding {
+            format: self.name(),
+            what,
+            record,
+            offset,
+        }
+    }
 }
 
 impl CelLog {
@@ -79,28 +132,26 @@ impl CelLog {
         }
     }
 
-    /// Reads an array of records, or a sequence of records.
+    /// Reads a log in whichever encoding it is.
     ///
     /// # Errors
-    /// [`EventLogError::Text`] that names the record and the member that is missing or wrong.
-    pub fn parse_json(text: &str) -> Result<Self, EventLogError> {
-        let values = read_values(text)?;
-        let records = values.iter().zip(0..).map(|(value, record)| {
-            read_record(value).map_err(|what| EventLogError::Text {
-                format: FORMAT,
-                what,
-                record,
-            })
-        });
-        Ok(Self {
-            records: records.collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// An array of all records, as text.
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        Value::Array(self.records.iter().map(record_to_json).collect()).to_string()
+    /// As [`CelLog::parse_json`], [`CelLog::parse_tlv`] and [`CelLog::parse_cbor`]; [`EventLogError::Empty`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, EventLogError> {
+        match bytes.first() {
+            None => Err(EventLogError::Empty),
+            // A record number opens each record.
+            Some(0) => Self::parse_tlv(bytes),
+            // Arrays and maps.
+            Some(0x80..=0xbf) => Self::parse_cbor(bytes),
+            Some(_) => match core::str::from_utf8(bytes) {
+                Ok(text) => Self::parse_json(text),
+                Err(_) => Err(EventLogError::Text {
+                    format: "CEL",
+                    what: "first record",
+                    record: 0,
+                }),
+            },
+        }
     }
 
     /// The records.
@@ -121,7 +172,7 @@ impl CelLog {
         for (record, index) in self.records.iter().zip(0..) {
             let CelContent::PcClient { event_type, data } = &record.content else {
                 return Err(EventLogError::Text {
-                    format: FORMAT,
+                    format: "CEL",
                     what: "content_type",
                     record: index,
                 });
@@ -189,6 +240,7 @@ fn start_log(first: Event) -> Result<EventLog, EventLogError> {
             header: Some(first),
             spec_id,
             events: Vec::new(),
+            padding: Vec::new(),
         });
     }
     let mut algorithms: Vec<(u16, u16)> = Vec::new();
@@ -203,6 +255,7 @@ fn start_log(first: Event) -> Result<EventLog, EventLogError> {
             header: None,
             spec_id: None,
             events: Vec::new(),
+            padding: Vec::new(),
         }
     } else {
         let mut spec_id = SpecId::crypto_agile(&[]);
@@ -211,104 +264,6 @@ fn start_log(first: Event) -> Result<EventLog, EventLogError> {
     };
     log.push(first)?;
     Ok(log)
-}
-
-/// An array, or values that follow each other with record separators (RFC 7464) or white space between them.
-fn read_values(text: &str) -> Result<Vec<Value>, EventLogError> {
-    let wrong = |record| EventLogError::Text {
-        format: FORMAT,
-        what: "JSON value",
-        record,
-    };
-    if text.trim_start().starts_with('[') {
-        return match serde_json::from_str(text) {
-            Ok(Value::Array(values)) => Ok(values),
-            _ => Err(wrong(0)),
-        };
-    }
-    let mut values = Vec::new();
-    for part in text.split('\u{1e}') {
-        for value in serde_json::Deserializer::from_str(part).into_iter::<Value>() {
-            let record = u64::try_from(values.len()).unwrap_or(u64::MAX);
-            values.push(value.map_err(|_| wrong(record))?);
-        }
-    }
-    Ok(values)
-}
-
-fn read_record(value: &Value) -> Result<CelRecord, &'static str> {
-    let pcr = value.get("pcr").and_then(Value::as_u64);
-    Ok(CelRecord {
-        number: value.get("recnum").and_then(Value::as_u64),
-        pcr: pcr.and_then(|pcr| u32::try_from(pcr).ok()).ok_or("pcr")?,
-        digests: value
-            .get("digests")
-            .and_then(digests_from_json)
-            .ok_or("digests")?,
-        content: match value.get("content_type").and_then(Value::as_str) {
-            Some(PC_CLIENT) => read_event(value.get("content").ok_or("content")?)?,
-            other => CelContent::Other {
-                content_type: other.map(String::from),
-                json: value.get("content").unwrap_or(&Value::Null).to_string(),
-            },
-        },
-    })
-}
-
-fn read_event(content: &Value) -> Result<CelContent, &'static str> {
-    let event_type = match content.get("event_type").ok_or("event_type")? {
-        // The specification has names, systemd writes unknown types as decimal text, others as numbers.
-        Value::String(text) => EventType::from_name(&text.to_ascii_uppercase())
-            .or_else(|| text.parse().ok().map(EventType::new))
-            .or_else(|| {
-                let digits = text.strip_prefix("0x")?;
-                u32::from_str_radix(digits, 16).ok().map(EventType::new)
-            }),
-        number => number
-            .as_u64()
-            .and_then(|number| u32::try_from(number).ok())
-            .map(EventType::new),
-    };
-    let data = content
-        .get("event_data")
-        .and_then(Value::as_str)
-        .and_then(from_hex);
-    Ok(CelContent::PcClient {
-        event_type: event_type.ok_or("event_type")?,
-        data: data.ok_or("event_data")?,
-    })
-}
-
-fn record_to_json(record: &CelRecord) -> Value {
-    let mut value = json!({"pcr": record.pcr, "digests": digests_to_json(&record.digests)});
-    let mut put = |name: &str, member: Value| {
-        if let Some(object) = value.as_object_mut() {
-            object.insert(name.into(), member);
-        }
-    };
-    if let Some(number) = record.number {
-        put("recnum", number.into());
-    }
-    match &record.content {
-        CelContent::PcClient { event_type, data } => {
-            let event_type = match event_type.name() {
-                Some(name) => Value::from(name),
-                None => event_type.value().into(),
-            };
-            put("content_type", PC_CLIENT.into());
-            put(
-                "content",
-                json!({"event_type": event_type, "event_data": hex(data)}),
-            );
-        }
-        CelContent::Other { content_type, json } => {
-            if let Some(content_type) = content_type {
-                put("content_type", content_type.as_str().into());
-            }
-            put("content", serde_json::from_str(json).unwrap_or(Value::Null));
-        }
-    }
-    value
 }
 
 impl fmt::Debug for CelRecord {
@@ -334,6 +289,16 @@ impl fmt::Debug for CelContent {
                 .debug_struct("Other")
                 .field("content_type", content_type)
                 .field("json_len", &json.len())
+                .finish(),
+            Self::Encoded {
+                content_type,
+                encoding,
+                bytes,
+            } => f
+                .debug_struct("Encoded")
+                .field("content_type", content_type)
+                .field("encoding", encoding)
+                .field("len", &bytes.len())
                 .finish(),
         }
     }

@@ -13,7 +13,7 @@ use crate::bank::{Bank, Digest};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// Index into [`EventLog::events`].
+    /// Index into [`EventLog::events`]; their number, for something after the last event.
     pub event: usize,
     /// What was found.
     pub kind: FindingKind,
@@ -33,12 +33,18 @@ pub enum FindingKind {
     NoSuchRegister,
     /// The locality differs from an earlier statement, or comes after PCR 0 was extended.
     LocalityConflict,
+    /// So many bytes of unused memory follow the last event.
+    Padding(u64),
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let FindingKind::Padding(len) = self.kind {
+            return write!(f, "{len} bytes of padding after the last event");
+        }
         write!(f, "event {}: ", self.event)?;
         match self.kind {
+            FindingKind::Padding(_) => Ok(()),
             FindingKind::DigestMismatch(bank) => write!(f, "digest mismatch in bank {bank}"),
             FindingKind::ErrorSeparator => f.write_str("error separator"),
             FindingKind::MalformedData => f.write_str("malformed data"),
@@ -88,6 +94,12 @@ pub(super) fn check(log: &EventLog) -> Vec<Finding> {
             }
         }
     }
+    if log.padding_len() > 0 {
+        findings.push(Finding {
+            event: log.events().len(),
+            kind: FindingKind::Padding(log.padding_len()),
+        });
+    }
     findings
 }
 
@@ -115,9 +127,12 @@ fn fits(event: &Event, decoded: &EventData<'_>, digest: Digest) -> bool {
             _ => true,
         },
         EventType::EFI_VARIABLE_AUTHORITY => match decoded {
-            // Without the surplus byte that shim before 15.3 logs.
+            // shim before 15.3 measured some surplus bytes, and logged one more than it measured.
             EventData::Variable(variable) => {
-                of_data() || digest == bank.hash(&VariableData::to_bytes(variable))
+                let but_last = event.data().split_last().map_or(&[][..], |(_, rest)| rest);
+                of_data()
+                    || digest == bank.hash(&VariableData::to_bytes(variable))
+                    || (variable.byte_len() < event.data().len() && digest == bank.hash(but_last))
             }
             _ => of_data(),
         },

@@ -90,4 +90,16 @@ pub enum EventLogError {
         /// Number of the record, from 0.
         record: u64,
     },
+    /// A binary form (CEL-TLV, CEL-CBOR) of a log could not be read or written.
+    #[error("the {format} log has no usable {what} in record {record}, at offset {offset}")]
+    Encoding {
+        /// The form.
+        format: &'static str,
+        /// The field that is missing or wrong.
+        what: &'static str,
+        /// Number of the record, from 0.
+        record: u64,
+        /// Where reading stopped; 0 when writing.
+        offset: u64,
+    },
 }

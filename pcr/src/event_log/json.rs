@@ -67,17 +67,19 @@ impl EventLog {
                     .as_str()
                     .and_then(from_hex)
                     .ok_or_else(|| missing("first_record", 0))?;
-                let (header, spec_id, events) = parse::log(&bytes)?;
+                let parts = parse::log(&bytes)?;
                 Self {
-                    header,
-                    spec_id,
-                    events,
+                    header: parts.header,
+                    spec_id: parts.spec_id,
+                    events: parts.events,
+                    padding: Vec::new(),
                 }
             }
             None => Self {
                 header: None,
                 spec_id: None,
                 events: Vec::new(),
+                padding: Vec::new(),
             },
         };
         let events = document

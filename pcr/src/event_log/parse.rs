@@ -9,12 +9,38 @@ use super::reader::Reader;
 use super::spec_id::{LogFormat, SpecId};
 use crate::bank::Bank;
 
-/// The parts of a log: first record if it is a Spec ID event, its content, and the events after it.
-type Parts = (Option<Event>, Option<SpecId>, Vec<Event>);
+/// The parts of a log.
+pub(super) struct Parts {
+    /// The first record, if it is a Spec ID event.
+    pub(super) header: Option<Event>,
+    pub(super) spec_id: Option<SpecId>,
+    /// The events after it.
+    pub(super) events: Vec<Event>,
+    /// What fills the rest of the memory that firmware reserved for the log.
+    pub(super) padding: Vec<u8>,
+}
+
+/// Shortest run of equal bytes that cannot be the start of a record of the crypto-agile form: there, register, type and a
+/// digest count of 0 or 0xFFFFFFFF.
+const SHORTEST_PADDING: usize = 12;
+/// The same for SHA-1 records: one of 32 zeros would be of no type, without digest and data.
+const SHORTEST_SHA1_PADDING: usize = 32;
+
+/// Where the run of zeros (or of 0xFF) begins that goes to the end of the bytes.
+fn padding_start(bytes: &[u8]) -> usize {
+    let Some(last @ (0 | 0xff)) = bytes.last() else {
+        return bytes.len();
+    };
+    bytes
+        .iter()
+        .rposition(|byte| byte != last)
+        .map_or(0, |position| position.saturating_add(1))
+}
 
 pub(super) fn log(bytes: &[u8]) -> Result<Parts, EventLogError> {
     let mut reader = Reader::new(bytes);
-    if reader.is_empty() {
+    let padding = padding_start(bytes);
+    if padding == 0 && (reader.is_empty() || bytes.len() >= SHORTEST_SHA1_PADDING) {
         return Err(EventLogError::Empty);
     }
     let first = sha1_event(&mut reader)?;
@@ -32,15 +58,29 @@ pub(super) fn log(bytes: &[u8]) -> Result<Parts, EventLogError> {
             None
         }
     };
+    let agile = spec_id
+        .as_ref()
+        .filter(|spec_id| spec_id.format == LogFormat::CryptoAgile);
+    let shortest = match agile {
+        Some(_) => SHORTEST_PADDING,
+        None => SHORTEST_SHA1_PADDING,
+    };
     while !reader.is_empty() {
-        events.push(match &spec_id {
-            Some(spec_id) if spec_id.format == LogFormat::CryptoAgile => {
-                agile_event(&mut reader, &spec_id.algorithms)?
-            }
-            _ => sha1_event(&mut reader)?,
+        if reader.position() >= padding && reader.remaining() >= shortest {
+            break;
+        }
+        events.push(match agile {
+            Some(spec_id) => agile_event(&mut reader, &spec_id.algorithms)?,
+            None => sha1_event(&mut reader)?,
         });
     }
-    Ok((header, spec_id, events))
+    let padding = bytes.get(reader.position()..).unwrap_or_default().to_vec();
+    Ok(Parts {
+        header,
+        spec_id,
+        events,
+        padding,
+    })
 }
 
 /// Moves offsets within the data of the first record to offsets in the log.

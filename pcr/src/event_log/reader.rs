@@ -17,6 +17,10 @@ impl<'a> Reader<'a> {
         u64::try_from(self.position).unwrap_or(u64::MAX)
     }
 
+    pub(super) const fn position(&self) -> usize {
+        self.position
+    }
+
     pub(super) fn remaining(&self) -> usize {
         self.bytes.len().saturating_sub(self.position)
     }

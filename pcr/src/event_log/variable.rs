@@ -112,6 +112,9 @@ impl FromStr for Guid {
     }
 }
 
+/// What shim before 15.3 logged after a value: five bytes of padding of its structure, and one more.
+const SURPLUS: usize = 6;
+
 /// The event data of variables and authorities (`UEFI_VARIABLE_DATA`, TCG PC Client PFP 1.06, 10.4.2.6).
 ///
 /// | offset | size | field |
@@ -152,8 +155,8 @@ impl VariableData {
         let value_len = reader.u64("value length").ok()?;
         let name = reader.take("name", name_len.checked_mul(2)?).ok()?;
         let value = reader.take("value", value_len).ok()?;
-        // shim before 15.3 wrote one byte too many behind a vendor certificate.
-        if reader.remaining() > 1 {
+        // shim before 15.3 wrote up to six bytes too many behind an authority.
+        if reader.remaining() > SURPLUS {
             return None;
         }
         let name = name.chunks_exact(2).map(|unit| match unit {
@@ -165,6 +168,13 @@ impl VariableData {
             name: char::decode_utf16(name).collect::<Result<_, _>>().ok()?,
             value: value.to_vec(),
         })
+    }
+
+    pub(super) fn byte_len(&self) -> usize {
+        let name = self.name.encode_utf16().count();
+        name.saturating_mul(2)
+            .saturating_add(32)
+            .saturating_add(self.value.len())
     }
 
     /// The bytes that firmware hashes and logs.
