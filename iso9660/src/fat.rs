@@ -7,6 +7,7 @@ mod name;
 mod table;
 mod volume;
 
+pub(crate) use name::fold;
 pub(crate) use table::Table;
 pub(crate) use volume::Volume;
 

@@ -1,5 +1,7 @@
 //! GUID partition tables (UEFI 2.10, chapter 5).
 
+mod check;
+mod header;
 mod read;
 mod write;
 

@@ -69,8 +69,41 @@ impl<R: Read + Seek> Input<R> {
         })
     }
 
+    /// A part of an image; it ends where the image ends, if it does so before.
+    pub(crate) fn part(reader: R, offset: u64, len: u64) -> Result<Self, Error> {
+        let whole = Self::new(reader)?;
+        Ok(Self {
+            reader: whole.reader,
+            base: offset,
+            len: whole.len.saturating_sub(offset).min(len),
+        })
+    }
+
     pub(crate) fn into_inner(self) -> R {
         self.reader
+    }
+
+    /// Reads what there is of some bytes at an offset; answers how many.
+    pub(crate) fn read_some(
+        &mut self,
+        extents: &[Extent],
+        at: u64,
+        buf: &mut [u8],
+    ) -> Result<usize, Error> {
+        let mut skip = at;
+        for extent in extents {
+            if skip >= extent.len {
+                skip = skip.saturating_sub(extent.len);
+                continue;
+            }
+            let left = usize::try_from(extent.len.saturating_sub(skip)).unwrap_or(usize::MAX);
+            let n = left.min(buf.len());
+            let offset = extent.offset.saturating_add(skip);
+            self.check("file content", offset, n as u64)?;
+            self.fill(offset, buf.get_mut(..n).unwrap_or(&mut []))?;
+            return Ok(n);
+        }
+        Ok(0)
     }
 
     /// Offset in the whole image of an offset in this part.
@@ -109,6 +142,23 @@ impl<R: Read + Seek> Input<R> {
         let failed = |source| Error::Image { offset, source };
         self.reader.seek(SeekFrom::Start(offset)).map_err(failed)?;
         self.reader.read_exact(buf).map_err(failed)
+    }
+
+    /// Copies the content of a file.
+    pub(crate) fn copy_item(
+        &mut self,
+        item: &crate::item::Item,
+        out: &mut impl Write,
+    ) -> Result<u64, Error> {
+        let found = item.extents.iter().map(|extent| extent.len);
+        if found.fold(0u64, u64::saturating_add) < item.len {
+            return Err(Error::Malformed {
+                what: "file content",
+                offset: item.extents.first().map_or(0, |e| self.absolute(e.offset)),
+                reason: "it has fewer bytes than its length says",
+            });
+        }
+        self.copy("file content", &item.extents, out)
     }
 
     /// Copies extents, of which all must lie in the image, to a writer.

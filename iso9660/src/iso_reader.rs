@@ -3,25 +3,28 @@
 
 mod boot;
 mod descriptor;
-mod record;
+pub(crate) mod record;
+mod session;
 mod susp;
 mod walk;
 
 use std::io::{Read, Seek, Write};
 
 pub use boot::{BootCatalog, BootImage};
+use descriptor::Descriptors;
 pub use descriptor::{Volume, VolumeKind};
 use record::RawRecord;
-pub(crate) use walk::plain_name;
+pub(crate) use walk::{Notes, joliet_name, plain_name};
 
 use crate::error::Error;
 use crate::input::{Input, Limits};
 use crate::item::Item;
+use crate::{ItemReader, Listing};
 
 /// Reads an ISO 9660 image: its volumes, its trees, its boot catalog.
 ///
 /// The reader takes what common writers produce and does not insist on the standard; what is wrong
-/// with an image is the business of a later check. It never follows anything out of the
+/// with an image is the business of [`Report`](crate::Report). It never follows anything out of the
 /// image, and [`Limits`] bound what it keeps in memory.
 ///
 /// ```
@@ -43,8 +46,7 @@ use crate::item::Item;
 pub struct IsoReader<R> {
     pub(crate) input: Input<R>,
     limits: Limits,
-    volumes: Vec<Volume>,
-    catalog: Option<u32>,
+    pub(crate) descriptors: Descriptors,
     /// Bytes to skip in each system use area; none without Rock Ridge.
     susp_skip: Option<usize>,
 }
@@ -59,10 +61,32 @@ pub enum Namespace {
     RockRidge,
     /// The Joliet tree.
     Joliet,
+    /// The tree of ISO 9660:1999, with names of up to 207 bytes.
+    Enhanced,
+}
+
+impl Namespace {
+    /// One word or two.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Iso => "iso",
+            Self::RockRidge => "rock-ridge",
+            Self::Joliet => "joliet",
+            Self::Enhanced => "enhanced",
+        }
+    }
+}
+
+impl<R> IsoReader<R> {
+    pub(crate) fn volume(&self, kind: VolumeKind) -> Option<&Volume> {
+        let mut volumes = self.descriptors.volumes.iter();
+        volumes.find(|volume| volume.kind == kind)
+    }
 }
 
 impl<R: Read + Seek> IsoReader<R> {
-    /// Reads the volume descriptors.
+    /// Reads the volume descriptors; in an image of several sessions, those of the last one.
     ///
     /// # Errors
     ///
@@ -79,22 +103,44 @@ impl<R: Read + Seek> IsoReader<R> {
     /// As [`IsoReader::read`].
     pub fn with_limits(reader: R, limits: Limits) -> Result<Self, Error> {
         let mut input = Input::new(reader)?;
-        let (volumes, catalog) = descriptor::read_all(&mut input)?;
+        let first = descriptor::read_all(&mut input, 0)?;
+        let descriptors = session::last(&mut input, first)?;
+        Ok(Self::of_session(input, limits, descriptors))
+    }
+
+    /// Reads the volume descriptors of the session that begins at a block of 2,048 bytes, 0 for the
+    /// first one.
+    ///
+    /// # Errors
+    ///
+    /// As [`IsoReader::read`].
+    pub fn read_session(reader: R, block: u64) -> Result<Self, Error> {
+        let mut input = Input::new(reader)?;
+        let descriptors = descriptor::read_all(&mut input, block)?;
+        Ok(Self::of_session(input, Limits::default(), descriptors))
+    }
+
+    fn of_session(input: Input<R>, limits: Limits, descriptors: Descriptors) -> Self {
         let mut out = Self {
             input,
             limits,
-            volumes,
-            catalog,
+            descriptors,
             susp_skip: None,
         };
         out.susp_skip = out.find_rock_ridge();
-        Ok(out)
+        out
+    }
+
+    /// First block of the session that is read, each 2,048 bytes.
+    #[must_use]
+    pub const fn session(&self) -> u64 {
+        self.descriptors.session
     }
 
     /// The volumes that the descriptors describe, the primary one first.
     #[must_use]
     pub fn volumes(&self) -> &[Volume] {
-        &self.volumes
+        &self.descriptors.volumes
     }
 
     /// The trees there are.
@@ -107,16 +153,21 @@ impl<R: Read + Seek> IsoReader<R> {
         if self.volume(VolumeKind::Joliet).is_some() {
             out.push(Namespace::Joliet);
         }
+        if self.volume(VolumeKind::Enhanced).is_some() {
+            out.push(Namespace::Enhanced);
+        }
         out
     }
 
-    /// The tree with the best names: Rock Ridge, else Joliet, else plain.
+    /// The tree with the best names: Rock Ridge, else Joliet, else ISO 9660:1999, else plain.
     #[must_use]
     pub fn best_namespace(&self) -> Namespace {
         if self.susp_skip.is_some() {
             Namespace::RockRidge
         } else if self.volume(VolumeKind::Joliet).is_some() {
             Namespace::Joliet
+        } else if self.volume(VolumeKind::Enhanced).is_some() {
+            Namespace::Enhanced
         } else {
             Namespace::Iso
         }
@@ -131,18 +182,26 @@ impl<R: Read + Seek> IsoReader<R> {
     /// that contain themselves and records that cannot be followed; [`Error::Truncated`] for what
     /// lies behind the end; [`Error::Limit`].
     pub fn items(&mut self, namespace: Namespace) -> Result<Vec<Item>, Error> {
-        let kind = match namespace {
-            Namespace::Joliet => VolumeKind::Joliet,
-            _ => VolumeKind::Primary,
+        self.list(namespace)?.strict()
+    }
+
+    /// As [`IsoReader::items`], but leaves out what cannot be read and tells why.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] when the image has no such tree, [`Error::Image`].
+    pub fn list(&mut self, namespace: Namespace) -> Result<Listing, Error> {
+        Ok(self.survey(namespace)?.0)
+    }
+
+    pub(crate) fn survey(&mut self, namespace: Namespace) -> Result<(Listing, Notes), Error> {
+        let (kind, what) = match namespace {
+            Namespace::Joliet => (VolumeKind::Joliet, "Joliet tree"),
+            Namespace::Enhanced => (VolumeKind::Enhanced, "ISO 9660:1999 tree"),
+            Namespace::Iso | Namespace::RockRidge => (VolumeKind::Primary, "primary tree"),
         };
-        let root = match self.volume(kind) {
-            Some(volume) => volume.root,
-            None => {
-                return Err(Error::NotFound {
-                    what: "Joliet tree",
-                });
-            }
-        };
+        let volume = self.volume(kind).ok_or(Error::NotFound { what })?;
+        let (root, block_len) = (volume.root, volume.block_len);
         let skip = match (namespace, self.susp_skip) {
             (Namespace::RockRidge, None) => {
                 return Err(Error::NotFound {
@@ -152,7 +211,7 @@ impl<R: Read + Seek> IsoReader<R> {
             (Namespace::RockRidge, skip) => skip,
             _ => None,
         };
-        walk::Walk::new(&mut self.input, &self.limits, namespace, skip).run(root)
+        walk::Walk::new(&mut self.input, &self.limits, namespace, skip, block_len).run(root)
     }
 
     /// Writes the content of a file.
@@ -161,7 +220,12 @@ impl<R: Read + Seek> IsoReader<R> {
     ///
     /// [`Error::Truncated`] when it lies behind the end of the image, [`Error::Output`].
     pub fn copy_to(&mut self, item: &Item, out: &mut impl Write) -> Result<u64, Error> {
-        self.input.copy("file content", &item.extents, out)
+        self.input.copy_item(item, out)
+    }
+
+    /// A reader on the content of a file.
+    pub fn open(&mut self, item: &Item) -> ItemReader<'_, R> {
+        ItemReader::new(&mut self.input, item)
     }
 
     /// The El Torito boot catalog; none when the image has none.
@@ -171,7 +235,7 @@ impl<R: Read + Seek> IsoReader<R> {
     /// [`Error::Truncated`] when it lies behind the end of the image, [`Error::Malformed`] when it
     /// is none.
     pub fn boot_catalog(&mut self) -> Result<Option<BootCatalog>, Error> {
-        match self.catalog {
+        match self.descriptors.catalog {
             Some(block) => boot::read(&mut self.input, block).map(Some),
             None => Ok(None),
         }
@@ -181,10 +245,6 @@ impl<R: Read + Seek> IsoReader<R> {
     #[must_use]
     pub fn into_inner(self) -> R {
         self.input.into_inner()
-    }
-
-    pub(crate) fn volume(&self, kind: VolumeKind) -> Option<&Volume> {
-        self.volumes.iter().find(|volume| volume.kind == kind)
     }
 
     /// Looks for the SP entry in the root's first record.

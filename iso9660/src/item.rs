@@ -19,8 +19,15 @@ pub struct Item {
     pub flags: u8,
     /// Time of the last change.
     pub modified: Option<Timestamp>,
+    /// Time of the last access, if Rock Ridge tells it.
+    pub accessed: Option<Timestamp>,
     /// POSIX attributes of Rock Ridge.
     pub posix: Option<PosixAttributes>,
+    /// The short name that a FAT volume has beside the long one.
+    pub short_name: Option<String>,
+    /// The length that the file has once it is unpacked, if its content is compressed (ZF of
+    /// zisofs) or leaves out holes (SF of Rock Ridge). The content is read as it is stored.
+    pub unpacked_len: Option<u64>,
 }
 
 /// The kinds of items.
@@ -54,6 +61,28 @@ pub struct PosixAttributes {
 }
 
 impl Item {
+    pub(crate) fn new(path: Vec<u8>, kind: ItemKind, len: u64, extents: Vec<Extent>) -> Self {
+        Self {
+            path,
+            kind,
+            len,
+            extents,
+            flags: 0,
+            modified: None,
+            accessed: None,
+            posix: None,
+            short_name: None,
+            unpacked_len: None,
+        }
+    }
+
+    /// Whether it is an associated file of ISO 9660, such as a resource fork: it has the name of
+    /// the file that it belongs to.
+    #[must_use]
+    pub fn is_associated(&self) -> bool {
+        self.short_name.is_none() && self.flags & 0x06 == 0x04
+    }
+
     /// Whether it is a directory.
     #[must_use]
     pub fn is_directory(&self) -> bool {

@@ -30,15 +30,40 @@ pub struct BootImage {
     pub is_bootable: bool,
     /// Media to emulate; 0 for none.
     pub media: u8,
+    /// Segment that a PC BIOS loads the image to; 0 stands for 0x7C0.
+    pub load_segment: u16,
     /// Sectors of 512 bytes; 0 and 1 mean "to the end of the volume" for UEFI.
     pub sectors: u16,
     /// Offset of the image.
     pub offset: u64,
 }
 
+/// The longest catalog that is read.
+const MAX_CATALOG: u64 = 16 * BLOCK;
+
+impl BootImage {
+    /// Whether UEFI firmware may start it: it is for UEFI and emulates no other medium.
+    #[must_use]
+    pub const fn is_uefi(&self) -> bool {
+        self.platform == 0xEF && self.media == 0
+    }
+
+    /// The count of bytes that UEFI firmware takes for the image, the volume having `volume_len`
+    /// bytes: that of its sectors, or all up to the end of the volume (UEFI 2.10, 13.3.2.1).
+    #[must_use]
+    pub const fn uefi_len(&self, volume_len: u64) -> u64 {
+        match self.sectors {
+            0 | 1 => volume_len.saturating_sub(self.offset),
+            sectors => (sectors as u64).saturating_mul(512),
+        }
+    }
+}
+
 pub(super) fn read<R: Read + Seek>(input: &mut Input<R>, block: u32) -> Result<BootCatalog, Error> {
     let offset = u64::from(block).saturating_mul(BLOCK);
-    let bytes = input.read("boot catalog", offset, BLOCK)?;
+    // Catalogs of more than one block are allowed, and very rare.
+    let len = input.len.saturating_sub(offset).min(MAX_CATALOG);
+    let bytes = input.read("boot catalog", offset, len.max(64))?;
     let mut entries = bytes.chunks_exact(32);
     let validation = entries.next().unwrap_or(&[]);
     if byte(validation, 0) != 1 || le16(validation, 30) != 0xAA55 {
@@ -74,6 +99,7 @@ pub(super) fn read<R: Read + Seek>(input: &mut Input<R>, block: u32) -> Result<B
                     platform,
                     is_bootable: indicator == 0x88,
                     media: byte(entry, 1) & 0x0F,
+                    load_segment: le16(entry, 2),
                     sectors: le16(entry, 6),
                     offset: u64::from(le32(entry, 8)).saturating_mul(BLOCK),
                 });

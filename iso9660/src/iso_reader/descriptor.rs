@@ -3,7 +3,7 @@
 use std::io::{Read, Seek};
 
 use crate::error::Error;
-use crate::input::{Extent, Input, array, be32, byte, le32};
+use crate::input::{Extent, Input, array, be32, byte, le16, le32};
 use crate::iso::{BLOCK, FIRST_DESCRIPTOR};
 
 /// Descriptors that are looked at.
@@ -29,10 +29,14 @@ pub struct Volume {
     pub preparer: String,
     /// Application.
     pub application: String,
-    /// Blocks of the volume, each 2,048 bytes.
+    /// Blocks of the volume.
     pub blocks: u64,
+    /// Length of a block: 2,048 bytes in all but very odd images.
+    pub block_len: u64,
     /// Creation time as it is recorded: sixteen digits.
     pub created: String,
+    /// Modification time, likewise. UUIDs of images are made of it.
+    pub modified: String,
     /// Length and block of the little-endian path table, and the block of the big-endian one.
     pub path_tables: (u64, u64, u64),
     /// Extent of the root directory.
@@ -57,37 +61,61 @@ pub enum VolumeKind {
     Other,
 }
 
-/// Reads the descriptors: the volumes, and the block of the boot catalog.
+/// The descriptors of a session.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Descriptors {
+    pub(crate) volumes: Vec<Volume>,
+    /// Block of the boot catalog.
+    pub(crate) catalog: Option<u32>,
+    /// The boot record stands where El Torito wants it, right behind the primary descriptor.
+    pub(crate) catalog_in_place: bool,
+    /// There is a UDF file system as well.
+    pub(crate) has_udf: bool,
+    pub(crate) has_terminator: bool,
+    /// First block of the session.
+    pub(crate) session: u64,
+}
+
+/// Reads the descriptors of the session that begins at a block.
 pub(super) fn read_all<R: Read + Seek>(
     input: &mut Input<R>,
-) -> Result<(Vec<Volume>, Option<u32>), Error> {
-    let mut volumes: Vec<Volume> = Vec::new();
-    let mut catalog = None;
-    for block in FIRST_DESCRIPTOR..FIRST_DESCRIPTOR.saturating_add(MAX_DESCRIPTORS) {
+    session: u64,
+) -> Result<Descriptors, Error> {
+    let mut out = Descriptors {
+        session,
+        ..Descriptors::default()
+    };
+    let first = session.saturating_add(FIRST_DESCRIPTOR);
+    for block in first..first.saturating_add(MAX_DESCRIPTORS) {
         let bytes = match input.read("volume descriptor", block.saturating_mul(BLOCK), BLOCK) {
             Ok(bytes) => bytes,
-            Err(error) if volumes.is_empty() => return Err(error),
+            Err(error) if block == first => return Err(error),
             Err(_) => break,
         };
-        if bytes.get(1..6) != Some(b"CD001") {
-            break;
-        }
-        match byte(&bytes, 0) {
-            0 if bytes.get(7..30) == Some(b"EL TORITO SPECIFICATION") && catalog.is_none() => {
-                catalog = Some(le32(&bytes, 71));
+        match (bytes.get(1..6), byte(&bytes, 0)) {
+            (Some(b"NSR02" | b"NSR03"), _) => out.has_udf = true,
+            (Some(b"BEA01" | b"TEA01" | b"BOOT2"), _) => {}
+            (Some(b"CD001"), _) if out.has_terminator => {}
+            (Some(b"CD001"), 0) => {
+                if bytes.get(7..30) == Some(b"EL TORITO SPECIFICATION") && out.catalog.is_none() {
+                    out.catalog = Some(le32(&bytes, 71));
+                    out.catalog_in_place = block == first.saturating_add(1);
+                }
             }
-            1 | 2 => volumes.push(volume(&bytes, block)),
-            255 => break,
-            _ => {}
+            (Some(b"CD001"), 1 | 2) => out.volumes.push(volume(&bytes, block)),
+            (Some(b"CD001"), 255) => out.has_terminator = true,
+            (Some(b"CD001"), _) => {}
+            _ => break,
         }
     }
-    if !volumes.iter().any(|v| v.kind == VolumeKind::Primary) {
+    if !out.volumes.iter().any(|v| v.kind == VolumeKind::Primary) {
         return Err(Error::NotFound {
             what: "ISO 9660 primary volume descriptor",
         });
     }
-    volumes.sort_by_key(|volume| volume.kind != VolumeKind::Primary);
-    Ok((volumes, catalog))
+    out.volumes
+        .sort_by_key(|volume| volume.kind != VolumeKind::Primary);
+    Ok(out)
 }
 
 fn volume(bytes: &[u8], block: u64) -> Volume {
@@ -121,6 +149,15 @@ fn volume(bytes: &[u8], block: u64) -> Volume {
     let (root_block, c) = both32(158);
     let (root_len, d) = both32(166);
     let times = [813, 830, 847, 864];
+    let digits = |at: usize| {
+        let bytes = bytes.get(at..at.saturating_add(16)).unwrap_or(&[]);
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    // ECMA-119 6.2.2: a power of two from 512 up to the length of a sector.
+    let block_len = match le16(bytes, 128) {
+        len @ (512 | 1024) => u64::from(len),
+        _ => BLOCK,
+    };
     Volume {
         kind,
         block,
@@ -131,14 +168,18 @@ fn volume(bytes: &[u8], block: u64) -> Volume {
         preparer: text(446, 128),
         application: text(574, 128),
         blocks,
-        created: String::from_utf8_lossy(bytes.get(813..829).unwrap_or(&[])).into_owned(),
+        block_len,
+        created: digits(813),
+        modified: digits(830),
         path_tables: (
             table_len,
             u64::from(le32(bytes, 140)),
             u64::from(be32(bytes, 148)),
         ),
         root: Extent {
-            offset: root_block.saturating_mul(BLOCK),
+            offset: root_block
+                .saturating_add(u64::from(byte(bytes, 157)))
+                .saturating_mul(block_len),
             len: root_len,
         },
         is_consistent: a && b && c && d && [120, 124, 128].into_iter().all(both16),

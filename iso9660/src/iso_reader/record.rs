@@ -1,7 +1,7 @@
 //! Directory records as they are read.
 
 use crate::Timestamp;
-use crate::input::{array, byte, le32};
+use crate::input::{array, be32, byte, le32};
 
 /// A record within a block.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +15,10 @@ pub(crate) struct RawRecord<'a> {
     pub(crate) modified: Option<Timestamp>,
     /// Blocks of an extended attribute record before the data.
     pub(crate) attribute_blocks: u8,
+    /// Blocks of each piece of an interleaved file, and of the gaps between them; 0 for none.
+    pub(crate) interleave: (u8, u8),
+    /// Both halves of block and length agree.
+    pub(crate) is_consistent: bool,
 }
 
 impl<'a> RawRecord<'a> {
@@ -36,12 +40,15 @@ impl<'a> RawRecord<'a> {
             system_use: record.get(start..).unwrap_or(&[]),
             modified: time(array(record, 18).unwrap_or_default()),
             attribute_blocks: byte(record, 1),
+            interleave: (byte(record, 26), byte(record, 27)),
+            is_consistent: le32(record, 2) == be32(record, 6)
+                && le32(record, 10) == be32(record, 14),
         })
     }
 }
 
 /// The seven bytes of a time; none when they are no date.
-fn time(bytes: [u8; 7]) -> Option<Timestamp> {
+pub(super) fn time(bytes: [u8; 7]) -> Option<Timestamp> {
     let [year, month, day, hour, minute, second, zone] = bytes;
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 {
         return None;

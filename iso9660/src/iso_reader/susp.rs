@@ -2,8 +2,10 @@
 
 use std::io::{Read, Seek};
 
+use super::record::time;
+use crate::Timestamp;
 use crate::error::Error;
-use crate::input::{Input, byte, le32};
+use crate::input::{Input, array, byte, le32};
 use crate::iso::BLOCK;
 use crate::item::PosixAttributes;
 
@@ -22,6 +24,10 @@ pub(super) struct RockRidge {
     pub(super) child: Option<u32>,
     /// This record is where a directory was moved to.
     pub(super) is_moved: bool,
+    pub(super) modified: Option<Timestamp>,
+    pub(super) accessed: Option<Timestamp>,
+    /// Length of the content once it is unpacked.
+    pub(super) unpacked_len: Option<u64>,
     /// The last component of the target goes on.
     inside_component: bool,
 }
@@ -41,13 +47,14 @@ impl RockRidge {
     pub(super) fn read<R: Read + Seek>(
         input: &mut Input<R>,
         system_use: &[u8],
+        block_len: u64,
     ) -> Result<Self, Error> {
         let mut out = Self::default();
         let mut next = out.area(system_use);
         let mut areas = 0;
         while let Some((block, offset, len)) = next {
             areas = usize::saturating_add(areas, 1);
-            let at = block.saturating_mul(BLOCK).saturating_add(offset);
+            let at = block.saturating_mul(block_len).saturating_add(offset);
             if areas > MAX_AREAS {
                 return Err(Error::Malformed {
                     what: "SUSP continuation",
@@ -99,11 +106,41 @@ impl RockRidge {
                 [b'S', b'L', _, _, _, components @ ..] => self.link(components),
                 [b'C', b'L', ..] => self.child = Some(le32(entry, 4)),
                 [b'R', b'E', ..] => self.is_moved = true,
+                [b'T', b'F', _, _, flags, times @ ..] => self.times(*flags, times),
+                [b'Z', b'F', _, _, b'p', b'z', ..] => {
+                    self.unpacked_len = Some(u64::from(le32(entry, 8)));
+                }
+                [b'S', b'F', ..] => {
+                    // Two numbers in version 1.12, the high half first; one before.
+                    let high = if len >= 21 { le32(entry, 4) } else { 0 };
+                    let low = le32(entry, if len >= 21 { 12 } else { 4 });
+                    self.unpacked_len = Some(u64::from(high) << 32 | u64::from(low));
+                }
                 _ => {}
             }
             rest = rest.get(len..).unwrap_or(&[]);
         }
         next
+    }
+
+    /// The times of TF, which come in the order of their bits.
+    fn times(&mut self, flags: u8, bytes: &[u8]) {
+        let is_long = flags & 0x80 != 0;
+        let mut times = bytes.chunks_exact(if is_long { 17 } else { 7 });
+        for bit in 0..7u8 {
+            if flags & 1u8.checked_shl(u32::from(bit)).unwrap_or(0) == 0 {
+                continue;
+            }
+            let found = times.next().and_then(|bytes| match is_long {
+                true => long_time(bytes),
+                false => time(array(bytes, 0)?),
+            });
+            match bit {
+                1 => self.modified = found.or(self.modified),
+                2 => self.accessed = found.or(self.accessed),
+                _ => {}
+            }
+        }
     }
 
     /// Appends components to the target.
@@ -127,6 +164,24 @@ impl RockRidge {
             rest = tail;
         }
     }
+}
+
+/// A time of sixteen digits and an offset; none when it is not given or no date.
+pub(super) fn long_time(bytes: &[u8]) -> Option<Timestamp> {
+    let digits = str::from_utf8(bytes.get(..14)?).ok()?;
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let part = |range| digits.get(range).and_then(|d: &str| d.parse::<u8>().ok());
+    let year: i64 = digits.get(..4)?.parse().ok()?;
+    let (month, day) = (part(4..6)?, part(6..8)?);
+    let (hour, minute, second) = (part(8..10)?, part(10..12)?, part(12..14)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 {
+        return None;
+    }
+    let local = Timestamp::from_civil((year, month, day), (hour, minute, second.min(59)));
+    let offset = i64::from(i8::from_le_bytes([byte(bytes, 16)])).saturating_mul(900);
+    Some(Timestamp::from_unix(local.as_unix().saturating_sub(offset)))
 }
 
 fn posix(entry: &[u8]) -> Option<PosixAttributes> {
