@@ -10,6 +10,7 @@ mod error;
 mod explain;
 mod explain_log;
 mod image;
+mod log_shim;
 mod outcome;
 mod pkcs7;
 mod prediction;
@@ -84,6 +85,11 @@ impl Pcr7 {
     ///
     /// Without images the authorities of the log are copied as well. Add images to have them computed, and change
     /// variables with [`Pcr7::update`] to know PCR 7 after an update of the machine.
+    ///
+    /// When a shim ran, the first image that is that shim, or that the same entry of db authorises, is taken for it: what it
+    /// measured of its state is copied, and the images after it are looked up in the lists as far as the log shows them.
+    /// Without images after it, those of the log are taken. Add [`Pcr7::shim`] to describe another shim, and
+    /// [`Pcr7::load_by_firmware`] for a loader that takes its place.
     ///
     /// # Errors
     /// [`SecureBootError::IncompleteLog`] when the log has no variables or no separator in PCR 7.

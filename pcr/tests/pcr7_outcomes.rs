@@ -9,8 +9,9 @@
 mod support;
 
 use pcr::{
-    Bank, BootImage, Digest, EventLog, EventType, KeyVariable, Pcr7, Pcr7Candidates, Pcr7Cause,
-    Quirk, Register, SecureBootVariables, VariableData, VariableUpdate, Verdict,
+    Bank, BootImage, Digest, Event, EventCause, EventLog, EventType, KeyVariable, Pcr7,
+    Pcr7Candidates, Pcr7Cause, Quirk, Register, SecureBootVariables, VariableData, VariableUpdate,
+    Verdict,
 };
 use support::{log, read};
 
@@ -125,28 +126,68 @@ fn a_driver_is_measured_before_a_late_separator_or_into_pcr_2() {
 }
 
 #[test]
-fn the_synthetic_log_with_a_late_separator_is_predicted_from_itself() {
-    for file in [
-        "authority-before-separator.bin",
-        "dma-protection-disabled.bin",
+fn the_synthetic_logs_of_odd_firmware_are_predicted_from_themselves() {
+    for (file, sha256) in [
+        (
+            "authority-before-separator.bin",
+            "556c944661788b406e0d084787837f392d0cfeddfec7a4523167a3af81e2b364",
+        ),
+        (
+            "dma-protection-disabled.bin",
+            "4fa4e73ff147b3e7d67221f9b3a2ad5baf16712bc614aca0f605905f51ea3dbb",
+        ),
     ] {
         let log = EventLog::parse(&read(format!("synthetic/{file}"))).unwrap();
-        let boot = Pcr7::from_log(&log).unwrap();
-        for bank in log.banks() {
-            let expected = log
-                .replay()
-                .value(bank, Register::SECURE_BOOT_POLICY)
-                .unwrap();
-            let predicted = boot.predict().unwrap();
-            if file.starts_with("dma") {
-                assert_eq!(predicted.value(bank), expected);
-            } else {
-                // Its authority before the separator is for an entry that its db does not hold, so it is not expected again.
-                let kept = predicted.authorities().len();
-                assert!(predicted.value(bank) == expected || kept == 1, "{kept}");
-            }
-        }
+        let predicted = Pcr7::from_log(&log).unwrap().predict().unwrap();
+        assert_eq!(predicted.value(Bank::Sha256).to_string(), sha256, "{file}");
     }
+}
+
+#[test]
+fn the_authority_of_a_driver_is_expected_again_as_long_as_its_entry_is_in_db() {
+    let odd = Pcr7::new(boot().variables().clone())
+        .load(image(0xa3).before_boot_option())
+        .load(image(0xa2))
+        .quirk(Quirk::LateSeparator)
+        .predict()
+        .unwrap();
+    let log = odd.to_log(&[Bank::Sha256]);
+    let order: Vec<EventType> = log
+        .events()
+        .iter()
+        .map(|event| event.event_type())
+        .collect();
+    let at = |wanted| order.iter().position(|found| *found == wanted).unwrap();
+    assert!(at(EventType::EFI_VARIABLE_AUTHORITY) < at(EventType::SEPARATOR));
+    // The events of PCR 4 tell where the time of drivers ends.
+    let mut whole = EventLog::crypto_agile(&[Bank::Sha256]);
+    for (place, event) in log.events().iter().enumerate() {
+        if place == at(EventType::SEPARATOR) {
+            let register = Register::BOOT_LOADER_CODE;
+            let separator = Event::hashed(register, EventType::SEPARATOR, &[Bank::Sha256], &[0; 4]);
+            whole.push(separator).unwrap();
+        }
+        whole.push(event.clone()).unwrap();
+    }
+    let again = Pcr7::from_log(&whole).unwrap();
+    let value = |boot: &Pcr7| boot.predict().unwrap().value(Bank::Sha256);
+    assert_eq!(value(&again), odd.value(Bank::Sha256));
+    assert_eq!(
+        value(&again.clone().load(image(0xa2))),
+        odd.value(Bank::Sha256)
+    );
+
+    let without = VariableUpdate::replace(KeyVariable::Db, &hashes(&[(1, 0xa2)]));
+    let after = again.update(&without).unwrap().load(image(0xa2));
+    let names: Vec<EventCause> = after
+        .predict()
+        .unwrap()
+        .events()
+        .iter()
+        .filter(|event| event.event_type() == EventType::EFI_VARIABLE_AUTHORITY)
+        .map(|event| event.cause())
+        .collect();
+    assert_eq!(names, [EventCause::Image(0)], "the driver is refused now");
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use alloc::vec::Vec;
 
+use super::log_shim::LogShim;
 use super::prediction::{EventCause, PredictedEvent};
 use super::quirk::Quirk;
 use super::shim::{Shim, ShimLists, ShimMeasurement};
-use super::template::{Slot, Template, is_still_valid};
+use super::template::{Slot, Template};
 use super::variables::{KeyVariable, SecureBootVariables};
 use super::verify::{Databases, Decision, Verdict, by_firmware, by_shim};
 use super::{BootImage, Pcr7, SecureBootError, Step};
@@ -45,10 +46,14 @@ impl Pcr7 {
         for variable in [KeyVariable::Pk, KeyVariable::Kek, KeyVariable::Dbr] {
             self.variables.entries(variable)?;
         }
+        let described = self.steps.iter().any(|step| matches!(step, Step::Shim(_)));
+        let template = self.template.as_ref();
         let mut boot = Boot {
+            of_log: template.and_then(Template::shim).filter(|_| !described),
             secure_boot: self.variables.is_secure_boot(),
             databases,
             shim: None,
+            idle: None,
             by_firmware: Vec::new(),
             by_shim: Vec::new(),
             decisions: Decisions {
@@ -64,12 +69,9 @@ impl Pcr7 {
             }
         }
         if let (true, Some(template)) = (self.steps.is_empty(), &self.template) {
-            let copies = template.authorities().cloned();
-            boot.decisions.events.extend(copies.map(|event| BootEvent {
-                event,
-                early: false,
-            }));
+            boot.copy(template.authorities());
         }
+        boot.copy_authorities_of_shim();
         Ok(boot.decisions)
     }
 
@@ -114,7 +116,7 @@ impl Pcr7 {
                 }
                 Slot::Copy(event) => events.push(event.clone()),
                 Slot::DriverAuthority(event) => {
-                    if is_still_valid(event, variables) {
+                    if template.is_still_valid(event, variables) {
                         events.push(event.clone());
                     }
                 }
@@ -199,6 +201,10 @@ struct Boot<'a> {
     secure_boot: bool,
     databases: Databases<'a>,
     shim: Option<(&'a Shim, ShimLists<'a>)>,
+    /// The shim of the log, until an image is taken for it.
+    of_log: Option<&'a LogShim>,
+    /// The shim of the log, once it runs and as long as it has started nothing.
+    idle: Option<&'a LogShim>,
     /// Authorities that each has measured: nothing is measured twice by the same one.
     by_firmware: Vec<VariableData>,
     by_shim: Vec<VariableData>,
@@ -216,19 +222,22 @@ impl<'a> Boot<'a> {
             (None, Some((_, lists))) => by_shim(image, number, &self.databases, lists)?,
             (None, None) => by_firmware(image, number, &self.databases)?,
         };
+        let padded = shim.is_some_and(|(shim, _)| shim.pads_events());
         let known = if shim.is_some() {
+            self.idle = None;
             &mut self.by_shim
         } else {
             &mut self.by_firmware
         };
-        for authority in authorities {
-            if !known.contains(&authority) {
-                let event = PredictedEvent::variable(
-                    EventType::EFI_VARIABLE_AUTHORITY,
-                    &authority,
-                    EventCause::Image(number),
-                );
-                known.push(authority);
+        for authority in &authorities {
+            if !known.contains(authority) {
+                let cause = EventCause::Image(number);
+                let event = if padded {
+                    PredictedEvent::padded(authority, cause)
+                } else {
+                    PredictedEvent::variable(EventType::EFI_VARIABLE_AUTHORITY, authority, cause)
+                };
+                known.push(authority.clone());
                 self.decisions.events.push(BootEvent {
                     event,
                     early: image.early,
@@ -236,7 +245,29 @@ impl<'a> Boot<'a> {
             }
         }
         self.decisions.verdicts.push(verdict);
+        let is_shim =
+            |of_log: &&LogShim| shim_verifies && !image.early && of_log.is(image, &authorities);
+        if let Some(of_log) = self.of_log.filter(is_shim) {
+            self.copy(&of_log.state);
+            self.shim = Some((&of_log.shim, of_log.shim.lists()?));
+            self.idle = self.of_log.take();
+        }
         Ok(())
+    }
+
+    fn copy<'e>(&mut self, events: impl IntoIterator<Item = &'e PredictedEvent>) {
+        let events = events.into_iter().cloned().map(|event| BootEvent {
+            event,
+            early: false,
+        });
+        self.decisions.events.extend(events);
+    }
+
+    /// When nothing was given of what shim starts, it starts what it started then.
+    fn copy_authorities_of_shim(&mut self) {
+        if let Some(shim) = self.idle {
+            self.copy(&shim.authorities);
+        }
     }
 
     fn start_shim(&mut self, shim: &'a Shim) -> Result<(), SecureBootError> {

@@ -70,6 +70,15 @@ impl PredictedEvent {
         )
     }
 
+    /// An authority as shim before 15.3 measures it: with five bytes of padding, and one more in the log.
+    pub(super) fn padded(variable: &VariableData, cause: EventCause) -> Self {
+        let mut measured = variable.to_bytes();
+        measured.extend_from_slice(&[0; 5]);
+        let mut event = Self::variable(EventType::EFI_VARIABLE_AUTHORITY, variable, cause);
+        event.data.extend_from_slice(&[0; 6]);
+        event.measuring(measured)
+    }
+
     /// The digests are those of other bytes than the data.
     pub(super) fn measuring(mut self, measured: Vec<u8>) -> Self {
         self.measured = Some(measured);

@@ -31,10 +31,13 @@ pub enum ShimGeneration {
     /// 15.7 and later: the vendor certificate is in the mirrored list.
     #[default]
     Current,
-    /// 15.5 and 15.6: `MokListTrusted` is measured into PCR 7, too, and the vendor certificate is an authority of its own.
+    /// 15.5 and 15.6: `MokListTrusted` is measured into PCR 7, too, the list is called `MokList` in authorities, and the vendor
+    /// certificate is an authority of its own.
     TrustedInPcr7,
-    /// Before 15.5: the vendor certificate is an authority of its own (`Shim`, without owner).
+    /// 15.3 and 15.4: likewise, without `MokListTrusted`; the vendor certificate is `Shim`, without owner.
     BareVendorCertificate,
+    /// Before 15.3: likewise, without `SbatLevel`; certificates are measured without their owner, and with five bytes of padding.
+    BeforeSbat,
 }
 
 impl Shim {
@@ -113,6 +116,11 @@ impl Shim {
         self
     }
 
+    /// Whether what is measured has bytes behind it that mean nothing.
+    pub(super) fn pads_events(&self) -> bool {
+        self.generation == ShimGeneration::BeforeSbat
+    }
+
     /// Whether the user switched shim's verification off.
     pub(super) fn verifies(&self) -> bool {
         self.mok_sb_state != Some(1)
@@ -162,6 +170,12 @@ impl Shim {
         Ok(ShimLists {
             mok: entries("MokList", &self.mok_list)?,
             mok_x: entries("MokListX", &self.mok_list_x)?,
+            mok_name: if self.generation == ShimGeneration::Current {
+                "MokListRT"
+            } else {
+                "MokList"
+            },
+            with_owner: self.generation != ShimGeneration::BeforeSbat,
             vendor_certificate: bare.then_some(&self.vendor_certificate),
         })
     }
@@ -194,5 +208,9 @@ pub(super) enum ShimMeasurement {
 pub(super) struct ShimLists<'a> {
     pub(super) mok: Vec<Entry<'a>>,
     pub(super) mok_x: Vec<Entry<'a>>,
+    /// What the list is called in authorities.
+    pub(super) mok_name: &'static str,
+    /// Whether authorities hold the owner of a certificate.
+    pub(super) with_owner: bool,
     pub(super) vendor_certificate: Option<&'a [u8]>,
 }

@@ -13,6 +13,13 @@ pub(super) const X509: Guid = Guid::new(
     *b"\x87\xb5\xab\x15\x5c\x2b\xf0\x72",
 );
 
+pub(super) const SHA256: Guid = Guid::new(
+    0xc1c4_1626,
+    0x504c,
+    0x4092,
+    *b"\xac\xa9\x41\xf9\x36\x93\x43\x28",
+);
+
 const HASHES: [(Bank, Guid); 4] = [
     (
         Bank::Sha1,
@@ -23,15 +30,7 @@ const HASHES: [(Bank, Guid); 4] = [
             *b"\xb1\x87\xbe\x01\x49\x66\x31\xbd",
         ),
     ),
-    (
-        Bank::Sha256,
-        Guid::new(
-            0xc1c4_1626,
-            0x504c,
-            0x4092,
-            *b"\xac\xa9\x41\xf9\x36\x93\x43\x28",
-        ),
-    ),
+    (Bank::Sha256, SHA256),
     (
         Bank::Sha384,
         Guid::new(

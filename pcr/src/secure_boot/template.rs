@@ -3,10 +3,11 @@
 use alloc::vec::Vec;
 
 use super::error::SecureBootError;
+use super::log_shim::LogShim;
 use super::prediction::PredictedEvent;
 use super::signature_list::Entry;
 use super::variables::{KeyVariable, SecureBootVariables};
-use crate::bank::Register;
+use crate::bank::{Bank, Register};
 use crate::event_log::{EventData, EventLog, EventType, Guid};
 
 /// One place in the order of events.
@@ -26,6 +27,9 @@ pub(super) enum Slot {
 pub(super) struct Template {
     slots: Vec<Slot>,
     authorities: Vec<PredictedEvent>,
+    shim: Option<LogShim>,
+    /// The variables of the log.
+    variables: SecureBootVariables,
 }
 
 impl Template {
@@ -37,6 +41,8 @@ impl Template {
         Self {
             slots: slots.collect(),
             authorities: Vec::new(),
+            shim: None,
+            variables: SecureBootVariables::default(),
         }
     }
 
@@ -44,7 +50,10 @@ impl Template {
         let mut template = Self {
             slots: Vec::new(),
             authorities: Vec::new(),
+            shim: None,
+            variables: SecureBootVariables::from_log(log)?,
         };
+        let (mut mok, mut applications) = (Vec::new(), Vec::new());
         let mut booting = false;
         for event in log.events().iter().filter(|event| event.extends()) {
             if event.register() == Some(Register::BOOT_LOADER_CODE) {
@@ -53,6 +62,14 @@ impl Template {
                     event.event_type(),
                     EventType::SEPARATOR | EventType::EFI_ACTION
                 );
+            }
+            if event.event_type() == EventType::EFI_BOOT_SERVICES_APPLICATION {
+                applications.extend(Bank::ALL.into_iter().filter_map(|bank| event.digest(bank)));
+            }
+            if event.register() == Some(Register::SHIM_POLICY)
+                && event.event_type() == EventType::IPL
+            {
+                mok.push(PredictedEvent::copied(event, Register::SHIM_POLICY));
             }
             let register = Register::SECURE_BOOT_POLICY;
             if event.register() != Some(register) {
@@ -84,6 +101,7 @@ impl Template {
             return Err(SecureBootError::IncompleteLog { what: "separator" });
         }
         template.add_optional_variables();
+        template.shim = LogShim::new(&template.authorities, &mok, &applications);
         Ok(template)
     }
 
@@ -103,18 +121,36 @@ impl Template {
         }
     }
 
+    /// Whether the authority of a driver is measured with these variables, too. One that is in no db then either came from
+    /// elsewhere, and does so again.
+    pub(super) fn is_still_valid(
+        &self,
+        event: &PredictedEvent,
+        variables: &SecureBootVariables,
+    ) -> bool {
+        is_valid(event, variables)
+            || (variables.is_secure_boot() && !is_valid(event, &self.variables))
+    }
+
     pub(super) fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
-    /// The authorities of what the boot option of the log started.
+    /// The authorities of what the boot option of the log started, and what shim measured into PCR 14.
     pub(super) fn authorities(&self) -> impl Iterator<Item = &PredictedEvent> {
-        self.authorities.iter()
+        let shim = self.shim.iter().flat_map(|shim| &shim.state);
+        let mok = shim.filter(|event| event.register() == Register::SHIM_POLICY);
+        self.authorities.iter().chain(mok)
+    }
+
+    /// The shim that ran.
+    pub(super) const fn shim(&self) -> Option<&LogShim> {
+        self.shim.as_ref()
     }
 }
 
-/// Whether the entry of an authority of db is in db.
-pub(super) fn is_still_valid(event: &PredictedEvent, variables: &SecureBootVariables) -> bool {
+/// Whether the entry of an authority of db is in db, with Secure Boot on.
+fn is_valid(event: &PredictedEvent, variables: &SecureBootVariables) -> bool {
     let Some(authority) = event.variable_data().filter(|data| data.name == "db") else {
         return true;
     };

@@ -241,10 +241,14 @@ pub(super) fn by_shim(
         return Ok((Vec::new(), Verdict::DigestInDbx));
     }
     let authority = |entry: &Entry<'_>, is_mok: bool| {
+        let value = match entry.certificate() {
+            Some(certificate) if !lists.with_owner => certificate,
+            _ => entry.bytes,
+        };
         if is_mok {
-            VariableData::new(Guid::SHIM_LOCK, "MokListRT", entry.bytes)
+            VariableData::new(Guid::SHIM_LOCK, lists.mok_name, value)
         } else {
-            db_authority(entry)
+            VariableData::new(Guid::IMAGE_SECURITY, "db", value)
         }
     };
     let sources = [(&databases.db, false), (&lists.mok, true)];
