@@ -242,7 +242,7 @@ impl Policy {
             .into_iter()
             .filter_map(|bank| {
                 let mut pcrs = Vec::new();
-                self.collect_registers(bank, &mut pcrs);
+                self.collect_registers(bank, true, &mut pcrs);
                 PcrSelection::new(bank, &pcrs)
                     .ok()
                     .filter(|selection| !selection.is_empty())
@@ -250,16 +250,30 @@ impl Policy {
             .collect()
     }
 
-    fn collect_registers(&self, bank: Bank, pcrs: &mut Vec<u8>) {
+    /// The registers whose values the policy holds itself, of the first bank that has any.
+    #[must_use]
+    pub fn literal_registers(&self) -> PcrSelection {
+        let of_bank = |bank| {
+            let mut pcrs = Vec::new();
+            self.collect_registers(bank, false, &mut pcrs);
+            PcrSelection::new(bank, &pcrs)
+                .ok()
+                .filter(|selection| !selection.is_empty())
+        };
+        let first = Bank::ALL.into_iter().find_map(of_bank);
+        first.unwrap_or_else(|| PcrValues::new(Bank::Sha256).selection())
+    }
+
+    fn collect_registers(&self, bank: Bank, signed_too: bool, pcrs: &mut Vec<u8>) {
         for step in &self.steps {
             let selection = match step {
                 Step::Pcrs(values) => values.selection(),
                 Step::PcrDigest(selection, _) => *selection,
-                Step::Signed(signed) => signed.selection,
+                Step::Signed(signed) if signed_too => signed.selection,
                 Step::Or(branches) => {
                     branches
                         .iter()
-                        .for_each(|branch| branch.collect_registers(bank, pcrs));
+                        .for_each(|branch| branch.collect_registers(bank, signed_too, pcrs));
                     continue;
                 }
                 _ => continue,

@@ -137,6 +137,16 @@ impl Token {
         }
     }
 
+    /// The registers that the token is bound to by value, not by a signature.
+    #[must_use]
+    pub fn literal_registers(&self) -> PcrSelection {
+        match self {
+            Self::Talos(token) => token.pcrs(),
+            Self::Systemd(token) => token.pcrs(),
+            Self::Sealed(token) => token.policy().literal_registers(),
+        }
+    }
+
     /// The policy that the token asks for in the state `measured`, compared with the one it is sealed to. No TPM is
     /// asked, so this tells beforehand whether the token would open: follow it by [`Policy::check`].
     ///

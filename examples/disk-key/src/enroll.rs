@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tpm_seal::{
-    Bank, Evidence, PcrSelection, PcrValues, Pin, Policy, PolicyKey, SealOptions, Secret,
-    SignedPcrs, SystemdToken, TalosToken, Token, Tpm,
+    Bank, Evidence, PcrSelection, PcrValues, Pin, Policy, PolicyKey, SealOptions, SealedToken,
+    Secret, SignedPcrs, SystemdToken, TalosToken, Token, Tpm,
 };
 
 use crate::luks::{Volume, read_passphrase};
@@ -20,6 +20,8 @@ pub enum Format {
     Talos,
     /// As systemd-cryptenroll writes and systemd-cryptsetup reads it.
     Systemd,
+    /// Our own, with the policy in the token: several PCR keys and several outcomes of an update in one key slot.
+    Trustedboot,
 }
 
 /// What is enrolled.
@@ -119,7 +121,11 @@ pub fn enroll(request: &Request, sources: &Sources) -> Result<Enrolled, Error> {
     if let Some(pin) = &pin {
         evidence = evidence.pin(pin.clone());
     }
-    let (secret, token) = seal(&mut tpm, request.format, &key, literal, pin)?;
+    let seal = Sealing {
+        format: request.format,
+        pin,
+    };
+    let (secret, token) = seal.seal(&mut tpm, core::slice::from_ref(&key), literal.as_slice())?;
     let proven = prove(&mut tpm, &token, &evidence)?;
     let keyslot = add(&volume, &unlocking, &secret, token, None)?;
     Ok(Enrolled {
@@ -138,35 +144,47 @@ pub(crate) fn literal_values(tpm: &mut Tpm, pcrs: &[u8]) -> Result<Option<PcrVal
     ))
 }
 
-/// A new secret under "any PCR 11 that `key` signed", these registers, and the PIN if there is one.
-pub(crate) fn seal(
-    tpm: &mut Tpm,
-    format: Format,
-    key: &PolicyKey,
-    literal: Option<PcrValues>,
-    pin: Option<Pin>,
-) -> Result<(Secret, Token), Error> {
-    let mut policy = Policy::new().signed(SignedPcrs::new(key.clone()));
-    if let Some(values) = literal {
-        policy = policy.pcrs(values);
-    }
-    let mut options = SealOptions::new();
-    if let Some(pin) = pin {
-        policy = policy.pin();
-        options = options.pin(pin);
-    }
-    let secret = Secret::generate()?;
-    let token = match format {
-        Format::Talos => Token::Talos(TalosToken::new(
-            tpm.seal(&secret, &policy, &options)?,
-            &policy,
-        )?),
-        Format::Systemd => {
-            let sealed = tpm.seal(&secret, &policy, &options.under_srk())?;
-            Token::Systemd(SystemdToken::new(sealed, &policy)?)
+/// How keys are sealed.
+#[derive(Debug, Clone)]
+pub(crate) struct Sealing {
+    pub(crate) format: Format,
+    pub(crate) pin: Option<Pin>,
+}
+
+impl Sealing {
+    /// A new secret under "any PCR 11 that one of `keys` signed", one of these sets of registers, and the PIN if there
+    /// is one. Only our own form holds more than one of each.
+    pub(crate) fn seal(
+        &self,
+        tpm: &mut Tpm,
+        keys: &[PolicyKey],
+        outcomes: &[PcrValues],
+    ) -> Result<(Secret, Token), Error> {
+        // systemd looks for signed policies in the bank of the registers.
+        let bank = outcomes.first().map_or(Bank::Sha256, PcrValues::bank);
+        let pcr_11 = PcrSelection::new(bank, &[11])?;
+        let signed = |key: &PolicyKey| SignedPcrs::new(key.clone()).registers(pcr_11);
+        let mut policy = Policy::new().signed_by_any(keys.iter().map(signed));
+        if !outcomes.is_empty() {
+            policy = policy.pcrs_any(outcomes.iter().cloned());
         }
-    };
-    Ok((secret, token))
+        let mut options = SealOptions::new();
+        if let Some(pin) = &self.pin {
+            policy = policy.pin();
+            options = options.pin(pin.clone());
+        }
+        if self.format != Format::Talos {
+            options = options.under_srk();
+        }
+        let secret = Secret::generate()?;
+        let sealed = tpm.seal(&secret, &policy, &options)?;
+        let token = match self.format {
+            Format::Talos => Token::Talos(TalosToken::new(sealed, &policy)?),
+            Format::Systemd => Token::Systemd(SystemdToken::new(sealed, &policy)?),
+            Format::Trustedboot => Token::Sealed(SealedToken::new(sealed, policy)),
+        };
+        Ok((secret, token))
+    }
 }
 
 /// Unseals what was just sealed, where this boot phase is a signed one.

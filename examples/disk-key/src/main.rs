@@ -62,7 +62,7 @@ enum Command {
         /// Registers bound to their present values; empty for the signed policy alone
         #[arg(long, value_name = "N,…", default_value = "7")]
         pcrs: String,
-        /// Ask for a PIN at every unlock (systemd's form only)
+        /// Ask for a PIN at every unlock (not in Talos's form)
         #[arg(long)]
         with_pin: bool,
         /// Enrol although Secure Boot is off
@@ -98,7 +98,7 @@ enum Command {
         /// The word, such as enter-initrd, leave-initrd, sysinit, ready
         word: String,
     },
-    /// Seal to the outcomes of a planned change of PCR 7; older tokens stay until a new one has opened
+    /// Seal to the outcomes of a planned change of PCR 7 or of the PCR key; older tokens stay until a new one has opened
     #[command(
         after_help = "Example: disk-key reseal --luks /dev/vda2 --pcr7 $(imager predict boot.iso --json … | jq -r '.pcrs.\"7\"[\"\"].sha256')"
     )]
@@ -106,9 +106,15 @@ enum Command {
         /// The volume
         #[arg(long, value_name = "DEVICE")]
         luks: PathBuf,
-        /// Predicted PCR 7, SHA-256 bank, hexadecimal; may be repeated
-        #[arg(long, value_name = "HEX", required = true)]
+        /// Predicted PCR 7 in hexadecimal, in the bank of the present token; may be repeated
+        #[arg(long, value_name = "HEX", required_unless_present = "next_pcr_key")]
         pcr7: Vec<String>,
+        /// Public PCR key that signs the next systems, for a key rotation; may be repeated
+        #[arg(long, value_name = "FILE")]
+        next_pcr_key: Vec<PathBuf>,
+        /// Form of the new token; trustedboot holds all keys and outcomes in one key slot [default: that of the present one]
+        #[arg(long, value_enum)]
+        format: Option<Format>,
         /// Do not seal to the present value as well
         #[arg(long)]
         only_predicted: bool,
@@ -206,11 +212,15 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Reseal {
             luks,
             pcr7,
+            next_pcr_key,
+            format,
             only_predicted,
             policy,
         } => {
             let mut request = reseal::Request::new(luks, pcr7);
             request.keep_present = !only_predicted;
+            request.next_keys = next_pcr_key;
+            request.format = format;
             let document = reseal::reseal(&request, &with(sources, policy))?;
             let text = format!(
                 "sealed in key slots {}; older tokens go once one of these has opened",

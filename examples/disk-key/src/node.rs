@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use tpm_seal::{Evidence, Lockout, Pin, PolicyKey, SignatureDocument, Tcti, Tpm};
+use tpm_seal::{Evidence, EvidenceFiles, Lockout, Pin, PolicyKey, Tcti, Tpm};
 use zeroize::Zeroizing;
 
 use crate::Error;
@@ -61,22 +61,7 @@ impl Sources {
                 None => return Ok(None),
             },
         };
-        let pem = fs::read_to_string(&path).map_err(|source| Error::io("read", &path, source))?;
-        Ok(Some(PolicyKey::from_pem(&pem)?))
-    }
-
-    /// The signed policies.
-    ///
-    /// # Errors
-    /// As [`Sources::policy_key`].
-    pub fn signatures(&self) -> Result<Option<SignatureDocument>, Error> {
-        match &self.pcrsig {
-            Some(path) => {
-                let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
-                Ok(Some(SignatureDocument::parse(&bytes)?))
-            }
-            None => Ok(SignatureDocument::of_running_system()?),
-        }
+        read_key(&path).map(Some)
     }
 
     /// All that is known without asking anybody.
@@ -84,14 +69,14 @@ impl Sources {
     /// # Errors
     /// As [`Sources::policy_key`].
     pub fn evidence(&self) -> Result<Evidence, Error> {
-        let mut evidence = Evidence::new();
-        if let Some(key) = self.policy_key()? {
-            evidence = evidence.policy_key(key);
+        let mut files = EvidenceFiles::new();
+        if let Some(path) = &self.pcrsig {
+            files = files.pcrsig(path);
         }
-        if let Some(document) = self.signatures()? {
-            evidence = evidence.signatures(document);
+        if let Some(path) = &self.public_key {
+            files = files.policy_key(path);
         }
-        Ok(evidence)
+        Ok(files.read()?)
     }
 
     /// The PIN, from its file or from the person at the terminal.
@@ -132,6 +117,12 @@ impl Sources {
             line.trim_end_matches(['\r', '\n']).as_bytes().to_vec(),
         ))
     }
+}
+
+/// Reads a public PCR key.
+pub(crate) fn read_key(path: &Path) -> Result<PolicyKey, Error> {
+    let pem = fs::read_to_string(path).map_err(|source| Error::io("read", path, source))?;
+    Ok(PolicyKey::from_pem(&pem)?)
 }
 
 /// Keeps key material out of core dumps. What cannot be switched off is left as it is: nothing depends on it.

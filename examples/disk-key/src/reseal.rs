@@ -1,19 +1,20 @@
 //! `disk-key reseal`: before a planned change of PCR 7, and `disk-key recovery`.
 //!
-//! Each outcome gets a key slot and a token of its own: neither Talos's nor systemd's form holds more than one value.
+//! In Talos's and systemd's form each outcome gets a key slot and a token of its own, because they hold one value and one
+//! key; our own form holds all of them in one.
 //! The tokens that they replace stay until one of the new ones has opened the volume, so a reseal that goes wrong, or
 //! a change that never happens, locks nobody out.
 
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
-use tpm_seal::{Bank, PcrValues, Token as TpmToken};
+use tpm_seal::{Bank, PcrValues, PolicyKey, Token as TpmToken};
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::enroll::{self, Format};
+use crate::enroll::{self, Format, Sealing};
 use crate::luks::{Token, Volume, read_passphrase};
-use crate::node::Sources;
+use crate::node::{self, Sources};
 use crate::unlock::{self, tpm_tokens};
 
 /// The field of a token that names the tokens that go once it has opened the volume.
@@ -25,10 +26,14 @@ pub(crate) const REPLACES: &str = "trustedboot-replaces";
 pub struct Request {
     /// The volume.
     pub device: PathBuf,
-    /// Predicted PCR 7 values, SHA-256 bank, hexadecimal: what `imager predict` prints.
+    /// Predicted PCR 7 values in hexadecimal, of the bank that the present token uses: what `imager predict` prints.
     pub pcr_7: Vec<String>,
     /// Seal to the present PCR 7 as well, for the boots until the change.
     pub keep_present: bool,
+    /// Files with public PCR keys that sign the next systems, for the time of a key rotation.
+    pub next_keys: Vec<PathBuf>,
+    /// Form of the new tokens; that of the present one when not given.
+    pub format: Option<Format>,
 }
 
 impl Request {
@@ -39,11 +44,14 @@ impl Request {
             device,
             pcr_7,
             keep_present: true,
+            next_keys: Vec::new(),
+            format: None,
         }
     }
 }
 
-/// Seals new keys to the outcomes. The present token must open first: that proves both the right and the TPM.
+/// Seals new keys to the outcomes. The present token must open first: that proves both the right and the TPM. Then the
+/// new keys are sealed, and those that the present state should open are unsealed, before the header is touched.
 ///
 /// # Errors
 /// As [`unlock::unlock`]; [`Error::Usage`] for values that are none.
@@ -51,45 +59,57 @@ pub fn reseal(request: &Request, sources: &Sources) -> Result<Value, Error> {
     let opened = unlock::unlock(&request.device, sources)?;
     let volume = Volume::open(&request.device)?;
     let (tokens, _) = tpm_tokens(&volume)?;
-    let (format, with_pin) = tokens
+    let present = tokens
         .iter()
         .find(|(token, _)| token.id == opened.token)
-        .map_or((Format::Talos, false), |(_, parsed)| {
-            let format = if matches!(parsed, TpmToken::Systemd(_)) {
-                Format::Systemd
-            } else {
-                Format::Talos
-            };
-            (format, parsed.needs_pin())
-        });
+        .map(|(_, parsed)| parsed)
+        .ok_or_else(|| Error::NoToken {
+            device: request.device.clone(),
+        })?;
+    let own_format = match present {
+        TpmToken::Systemd(_) => Format::Systemd,
+        TpmToken::Sealed(_) => Format::Trustedboot,
+        _ => Format::Talos,
+    };
     let older: Vec<u32> = tokens.iter().map(|(token, _)| token.id).collect();
-    let key = sources.policy_key()?.ok_or_else(|| Error::Usage {
+    let present_key = sources.policy_key()?.ok_or_else(|| Error::Usage {
         what: "--pcr-public-key",
         problem: "the running system brought no public PCR key; give the file".into(),
     })?;
-    let mut outcomes = request
-        .pcr_7
-        .iter()
-        .map(|text| pcr_7(text))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut tpm = sources.tpm()?;
-    if request.keep_present {
-        outcomes.extend(enroll::literal_values(&mut tpm, &[7])?);
+    let mut keys = vec![present_key.clone()];
+    for path in &request.next_keys {
+        let key = node::read_key(path)?;
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
     }
-    let pin = with_pin
-        .then(|| sources.pin(tpm.lockout().ok()))
-        .transpose()?;
+    let mut tpm = sources.tpm()?;
+    let now = tpm.pcr_values(present.literal_registers())?;
+    let outcomes = outcomes(request, &now)?;
+    let sealing = Sealing {
+        format: request.format.unwrap_or(own_format),
+        pin: if present.needs_pin() {
+            Some(sources.pin(tpm.lockout().ok())?)
+        } else {
+            None
+        },
+    };
+    let mut evidence = sources.evidence()?;
+    if let Some(pin) = &sealing.pin {
+        evidence = evidence.pin(pin.clone());
+    }
+    let mut sealed = Vec::new();
+    for (keys, outcomes) in shares(sealing.format, &keys, &outcomes) {
+        let (secret, token) = sealing.seal(&mut tpm, keys, outcomes)?;
+        if keys.contains(&present_key) && (outcomes.contains(&now) || outcomes.is_empty()) {
+            tpm.unlock(&token, &evidence)?;
+        }
+        sealed.push((secret, token));
+    }
     let mut slots = Vec::new();
-    for outcome in outcomes {
-        let (secret, token) = enroll::seal(&mut tpm, format, &key, Some(outcome), pin.clone())?;
-        let added = enroll::add(
-            &volume,
-            opened.passphrase.as_bytes(),
-            &secret,
-            token,
-            Some(&older),
-        );
-        match added {
+    for (secret, token) in sealed {
+        let unlocking = opened.passphrase.as_bytes();
+        match enroll::add(&volume, unlocking, &secret, token, Some(&older)) {
             Ok(slot) => slots.push(slot),
             Err(error) => {
                 // Nothing old was touched; what is new goes again.
@@ -101,20 +121,60 @@ pub fn reseal(request: &Request, sources: &Sources) -> Result<Value, Error> {
     Ok(json!({ "device": request.device, "keyslots": slots, "kept_until_opened": older }))
 }
 
-fn pcr_7(text: &str) -> Result<PcrValues, Error> {
+/// What goes into one key slot each: everything in our own form, one key and one outcome in the others.
+fn shares<'a>(
+    format: Format,
+    keys: &'a [PolicyKey],
+    outcomes: &'a [PcrValues],
+) -> Vec<(&'a [PolicyKey], &'a [PcrValues])> {
+    if format == Format::Trustedboot {
+        return vec![(keys, outcomes)];
+    }
+    let each = |key: &'a PolicyKey| {
+        let key = core::slice::from_ref(key);
+        let ends: &[PcrValues] = &[];
+        let none = outcomes.is_empty().then_some((key, ends));
+        let all = outcomes.iter().map(core::slice::from_ref);
+        all.map(move |outcome| (key, outcome)).chain(none)
+    };
+    keys.iter().flat_map(each).collect()
+}
+
+/// The present values of the registers that the token is bound to, with PCR 7 as predicted; and as they are.
+fn outcomes(request: &Request, now: &PcrValues) -> Result<Vec<PcrValues>, Error> {
+    if now.get(7).is_none() && !request.pcr_7.is_empty() {
+        return Err(Error::Usage {
+            what: "--pcr7",
+            problem: "the present token is not bound to PCR 7, so no change of it matters".into(),
+        });
+    }
+    let mut outcomes: Vec<PcrValues> = Vec::new();
+    for text in &request.pcr_7 {
+        let outcome = now.clone().with(7, &pcr_7(text, now.bank())?)?;
+        if !outcomes.contains(&outcome) {
+            outcomes.push(outcome);
+        }
+    }
+    if request.keep_present && !now.is_empty() && !outcomes.contains(now) {
+        outcomes.push(now.clone());
+    }
+    Ok(outcomes)
+}
+
+fn pcr_7(text: &str, bank: Bank) -> Result<Vec<u8>, Error> {
+    let len = bank.digest_len();
     let wrong = || Error::Usage {
         what: "--pcr7",
-        problem: format!("'{text}' is not 64 hexadecimal digits"),
+        problem: format!("'{text}' is not {} hexadecimal digits", 2 * len),
     };
     let digits = text.trim();
-    if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if digits.len() != 2 * len || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(wrong());
     }
-    let bytes = (0..32)
+    (0..len)
         .map(|at| u8::from_str_radix(digits.get(2 * at..2 * at + 2).unwrap_or_default(), 16))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| wrong())?;
-    Ok(PcrValues::new(Bank::Sha256).with(7, &bytes)?)
+        .map_err(|_| wrong())
 }
 
 fn drop_slots(volume: &Volume, slots: &[u32]) -> Result<(), Error> {
@@ -223,11 +283,12 @@ mod tests {
 
     #[test]
     fn takes_only_whole_sha256_values() {
-        assert!(pcr_7(&"ab".repeat(32)).is_ok());
+        assert!(pcr_7(&"ab".repeat(32), Bank::Sha256).is_ok());
+        assert!(pcr_7(&"ab".repeat(48), Bank::Sha384).is_ok());
         assert_eq!(
-            pcr_7("ab").unwrap_err().to_string(),
+            pcr_7("ab", Bank::Sha256).unwrap_err().to_string(),
             "--pcr7: 'ab' is not 64 hexadecimal digits"
         );
-        assert!(pcr_7(&"é".repeat(32)).is_err());
+        assert!(pcr_7(&"é".repeat(32), Bank::Sha256).is_err());
     }
 }
