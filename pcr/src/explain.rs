@@ -1,6 +1,7 @@
 //! Why a register has another value than predicted.
 
 mod events;
+mod plan;
 mod search;
 mod variant;
 
@@ -9,6 +10,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use events::EventDifference;
+pub use plan::{PlanCause, PlanExplanation};
 pub(crate) use search::usual_paths;
 
 use crate::bank::Digest;

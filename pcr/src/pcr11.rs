@@ -7,6 +7,7 @@ mod section;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+pub(crate) use hashing::update as hash_with_all;
 pub use profile::{HardwareChoice, MeasuredSection, Prediction, Profile};
 pub use section::SectionId;
 

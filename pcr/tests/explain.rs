@@ -10,7 +10,7 @@ mod sections;
 
 use pcr::{
     Bank, BootPlan, Dialect, Digest, Event, EventLog, EventType, HardwareChoice, Pcr11, Pcr11Cause,
-    Pcr11Explanation, PhasePath, Register, TextEnding,
+    Pcr11Explanation, PhasePath, PlanExplanation, Register, TextEnding,
 };
 use sections::{observe, sections as sections_of};
 
@@ -531,4 +531,81 @@ fn the_search_ends_soon_when_nothing_fits() {
     let taken = begun.elapsed();
     assert!(taken.as_secs() < 60, "{taken:?}");
     eprintln!("nothing found in {taken:?}");
+}
+
+#[test]
+fn registers_of_a_plan_are_explained() {
+    let boot = uki();
+    let image = [BANK.hash(b"an image")];
+    let kernel = [BANK.hash(b"a kernel")];
+    let plan = |kernel_is_measured: bool, options: Option<&str>| {
+        let mut plan = BootPlan::builder(&boot)
+            .secure_boot(!kernel_is_measured)
+            .uki_image(&image)
+            .kernel_image(&kernel)
+            .local_file("a.cred", b"secret")
+            .local_file("a.confext.raw", b"extension");
+        if let Some(options) = options {
+            plan = plan.passed_options(options);
+        }
+        plan.build().unwrap()
+    };
+    let (code, config) = (Register::BOOT_LOADER_CODE, Register::KERNEL_CONFIG);
+    let off = plan(true, Some("quiet"));
+    let measured = |plan: &BootPlan, register| plan.register(register, BANK).unwrap();
+    let explain = |register, measured| off.explain(register, measured).to_string();
+    assert_eq!(explain(config, measured(&off, config)), "as predicted");
+    assert_eq!(
+        explain(code, measured(&plan(false, None), code)),
+        "predicted but not measured: kernel image"
+    );
+    assert_eq!(
+        explain(config, measured(&plan(true, None), config)),
+        "predicted but not measured: passed command line"
+    );
+    assert_eq!(
+        explain(config, Digest::zero(BANK)),
+        "nothing was measured into the register"
+    );
+    assert_eq!(
+        explain(config, Digest::ones(BANK)),
+        "the register is capped or its bank is switched off"
+    );
+    assert_eq!(
+        explain(config, BANK.hash(b"something")),
+        "none of the known causes fits"
+    );
+    let separated = measured(&off, config).extended(&BANK.hash(b"os-separator"));
+    assert_eq!(
+        explain(config, separated),
+        "the running system has closed the register with os-separator"
+    );
+    let events: Vec<Digest> = off
+        .events()
+        .iter()
+        .filter(|event| event.register() == config)
+        .map(|event| *event.digest(BANK).unwrap())
+        .collect();
+    let after = |order: &[usize]| {
+        let extend = |value: Digest, index: &usize| value.extended(&events[*index]);
+        order.iter().fold(Digest::zero(BANK), extend)
+    };
+    assert_eq!(events.len(), 3);
+    assert_eq!(
+        explain(config, after(&[0, 0, 1, 2])),
+        "measured twice: passed command line"
+    );
+    assert_eq!(
+        explain(config, after(&[0, 2, 1])),
+        "measured in the other order: Credentials initrd, Configuration extension initrd"
+    );
+    assert_eq!(
+        explain(config, after(&[1])),
+        "predicted but not measured: passed command line; \
+         predicted but not measured: Configuration extension initrd"
+    );
+    assert_eq!(
+        off.explain(Register::new(9).unwrap(), BANK.hash(b"x")),
+        PlanExplanation::Undetermined
+    );
 }

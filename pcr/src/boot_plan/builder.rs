@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::bank::Digest;
+use crate::boot_plan::initrd::{Piece, ReadInto, Stream};
 use crate::boot_plan::{Addon, BootPlan, Loader, build};
 use crate::error::Error;
 use crate::pcr11::{HardwareChoice, Pcr11};
@@ -30,7 +31,7 @@ pub struct BootPlanBuilder<'a> {
     pub(super) local_files: Vec<(&'a str, &'a [u8])>,
     pub(super) global_credentials: Vec<(&'a str, &'a [u8])>,
     pub(super) global_extensions: Vec<(&'a str, &'a [u8])>,
-    pub(super) initrd: Option<(&'a [u8], &'a [u8])>,
+    pub(super) initrd: Option<(&'a [u8], Piece<'a>)>,
     pub(super) previous_initrd: &'a [u8],
     pub(super) phase: PhasePath,
 }
@@ -172,8 +173,34 @@ impl<'a> BootPlanBuilder<'a> {
 
     /// The contents of the UKI's `.ucode` and `.initrd`, empty where there is none: for PCR 9, whose
     /// initrd is hashed as one piece with what the stub adds.
-    pub const fn embedded_initrds(mut self, ucode: &'a [u8], initrd: &'a [u8]) -> Self {
-        self.initrd = Some((ucode, initrd));
+    pub fn embedded_initrds(mut self, ucode: &'a [u8], initrd: &'a [u8]) -> Self {
+        self.initrd = Some((ucode, Piece::Bytes(initrd)));
+        self
+    }
+
+    /// As [`BootPlanBuilder::embedded_initrds`], for an `.initrd` that is not in memory: `read` hands
+    /// its bytes to the sink, in order and in any number of pieces. It is called once.
+    ///
+    /// What goes wrong on the way is for the caller to remember; the plan is worth nothing then.
+    ///
+    /// # Examples
+    /// ```
+    /// use pcr::{Bank, BootPlan, Dialect, Pcr11, Register};
+    ///
+    /// let mut boot = Pcr11::new(Dialect::Systemd257, &[Bank::Sha256]);
+    /// boot.observe(".linux", b"kernel");
+    /// boot.observe(".cmdline", b"quiet");
+    /// boot.observe(".initrd", b"initramfs");
+    /// let in_memory = BootPlan::builder(&boot).embedded_initrds(b"", b"initramfs").build()?;
+    /// let read = |sink: &mut dyn FnMut(&[u8])| {
+    ///     sink(b"init");
+    ///     sink(b"ramfs");
+    /// };
+    /// assert_eq!(BootPlan::builder(&boot).read_initrd(b"", &read).build()?, in_memory);
+    /// # Ok::<(), pcr::Error>(())
+    /// ```
+    pub fn read_initrd(mut self, ucode: &'a [u8], read: &'a ReadInto<'a>) -> Self {
+        self.initrd = Some((ucode, Piece::Stream(Stream(read))));
         self
     }
 

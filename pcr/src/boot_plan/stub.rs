@@ -185,7 +185,8 @@ impl<'a> Boot<'a> {
         for addon in addons.iter().filter(|addon| !addon.initrd.is_empty()) {
             self.addon_blob(addon, addon.initrd, TAG_INITRD, "initrd");
         }
-        let (ucode, initrd) = self.inputs.initrd.unwrap_or_default();
+        let nothing = (&[][..], Piece::Bytes(&[]));
+        let (ucode, initrd) = self.inputs.initrd.clone().unwrap_or(nothing);
         let mut pieces: Vec<Piece<'a>> = addons
             .iter()
             .rev()
@@ -195,7 +196,7 @@ impl<'a> Boot<'a> {
         if self.generation >= 258 {
             pieces.push(Piece::Bytes(self.inputs.previous_initrd));
         }
-        pieces.push(Piece::Bytes(initrd));
+        pieces.push(initrd);
         pieces.extend(generated);
         pieces.extend(self.embedded_files());
         pieces.extend(addons.iter().map(|addon| Piece::Bytes(addon.initrd)));

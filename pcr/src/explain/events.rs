@@ -135,6 +135,16 @@ pub enum EventDifference {
     },
 }
 
+impl EventDifference {
+    /// The register that differs.
+    #[must_use]
+    pub const fn register(&self) -> Register {
+        match self {
+            Self::Missing { register, .. } | Self::Extra { register, .. } => *register,
+        }
+    }
+}
+
 impl fmt::Display for EventDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

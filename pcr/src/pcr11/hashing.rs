@@ -11,12 +11,12 @@ fn one_after_the_other(hashers: &mut [Hasher], bytes: &[u8]) {
 
 /// Hashes `bytes` with every hasher.
 #[cfg(not(feature = "std"))]
-pub(super) fn update(hashers: &mut [Hasher], bytes: &[u8]) {
+pub(crate) fn update(hashers: &mut [Hasher], bytes: &[u8]) {
     one_after_the_other(hashers, bytes);
 }
 
 #[cfg(feature = "std")]
-pub(super) use parallel::update;
+pub(crate) use parallel::update;
 
 #[cfg(feature = "std")]
 mod parallel {
