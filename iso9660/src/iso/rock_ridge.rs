@@ -46,11 +46,11 @@ pub(crate) fn marker() -> Vec<u8> {
 
 /// ER, for the root's "." only.
 pub(crate) fn reference() -> Vec<u8> {
-    const ID: &[u8] = b"IEEE_1282";
+    const ID: &[u8] = b"IEEE_P1282";
     const DESCRIPTOR: &[u8] =
-        b"THE IEEE 1282 PROTOCOL PROVIDES SUPPORT FOR POSIX FILE SYSTEM SEMANTICS.";
+        b"THE IEEE P1282 PROTOCOL PROVIDES SUPPORT FOR POSIX FILE SYSTEM SEMANTICS.";
     const SOURCE: &[u8] = b"PLEASE CONTACT THE IEEE STANDARDS DEPARTMENT, PISCATAWAY, NJ, USA FOR \
-        THE 1282 SPECIFICATION.";
+        THE P1282 SPECIFICATION.";
     let mut out = b"ER\0\x01".to_vec();
     let lens = [ID.len(), DESCRIPTOR.len(), SOURCE.len()];
     out.extend(lens.map(|len| u8::try_from(len).unwrap_or(0)));

@@ -20,10 +20,42 @@ impl Component {
     fn len(&self) -> usize {
         2 + self.name.len()
     }
+
+    /// Appends a `/` and a text, as text.
+    fn join(&mut self, text: &[u8]) {
+        let name = self.text();
+        *self = Self {
+            flags: 0,
+            name: [&name, &b"/"[..], text].concat(),
+        };
+    }
+
+    /// This component and the next as one.
+    fn joined(mut self, next: &Self) -> Self {
+        if self.flags & ROOT != 0 {
+            self.name = next.text();
+            self.name.insert(0, b'/');
+        } else {
+            self.join(&next.text());
+        }
+        self.flags = next.flags & CONTINUE;
+        self
+    }
+
+    /// What a reader makes of it.
+    fn text(&self) -> Vec<u8> {
+        match self.flags & !CONTINUE {
+            CURRENT => b".".to_vec(),
+            PARENT => b"..".to_vec(),
+            _ => self.name.clone(),
+        }
+    }
 }
 
-/// The entries for a target; none when it cannot be represented, which is so for an empty target,
-/// `//` and a `/` at the end.
+/// The entries for a target; none when it is empty.
+///
+/// Readers copy the text of a component as it is, so a component may hold a `/`: this is how `//`, a
+/// `/` at the end and targets that could only be cut between two components keep their bytes.
 pub(crate) fn entries(target: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut todo = components(target)?;
     todo.reverse();
@@ -37,26 +69,16 @@ pub(crate) fn entries(target: &[u8]) -> Option<Vec<Vec<u8>>> {
             continue;
         }
         // Readers disagree about an entry that ends between two components, so it ends inside one:
-        // this one, or the last before it that has two bytes.
-        let mut first = next;
-        if room < 3 || first.name.len() < 2 {
-            let inside = current.iter().rposition(|c| c.name.len() >= 2);
-            if let Some(inside) = inside {
-                todo.push(first);
-                let mut moved: Vec<Component> = current.drain(inside..).collect();
-                first = moved.remove(0);
-                moved.reverse();
-                todo.extend(moved);
-            } else {
-                // Nothing but single characters and dots: there is no other place to end.
-                todo.push(first);
-                entries.push(Vec::new());
-                continue;
+        // this one, or one that is made of the last and this one.
+        if room < 3 || next.name.len() < 2 {
+            match current.pop() {
+                Some(last) => todo.push(last.joined(&next)),
+                None => return None,
             }
+            continue;
         }
-        let used: usize = current.iter().map(Component::len).sum();
-        let room = MAX_LEN - HEAD_LEN - used - 2;
-        let cut = room.min(first.name.len() - 1);
+        let mut first = next;
+        let cut = (room - 2).min(first.name.len() - 1);
         let rest = first.name.split_off(cut);
         let flags = first.flags;
         first.flags |= CONTINUE;
@@ -83,26 +105,40 @@ fn serialize(entries: &[Vec<Component>]) -> Vec<Vec<u8>> {
     entries.iter().enumerate().map(bytes).collect()
 }
 
+/// The components of a target; names around an empty one become a single component.
 fn components(target: &[u8]) -> Option<Vec<Component>> {
     let special = |flags| Component {
         flags,
         name: Vec::new(),
     };
-    let (mut out, rest) = match target.strip_prefix(b"/") {
-        Some([]) => return Some(vec![special(ROOT)]),
-        Some(rest) => (vec![special(ROOT)], rest),
-        None => (Vec::new(), target),
+    let literal = |name: &[u8]| Component {
+        flags: 0,
+        name: name.to_vec(),
     };
-    for name in rest.split(|&b| b == b'/') {
-        out.push(match name {
-            b"" => return None,
-            b"." => special(CURRENT),
-            b".." => special(PARENT),
-            _ => Component {
-                flags: 0,
-                name: name.to_vec(),
-            },
-        });
+    let slashes = target.iter().take_while(|&&b| b == b'/').count();
+    let (start, names) = target.split_at(slashes);
+    let mut out = Vec::new();
+    if let Some((_, more)) = start.split_first() {
+        out.push(special(ROOT));
+        if names.is_empty() {
+            // Some readers write the root only before another component, which may be empty.
+            out.push(literal(more));
+            return Some(out);
+        }
+    } else if names.is_empty() {
+        return None;
+    }
+    let mut after_empty = false;
+    for (i, name) in names.split(|&b| b == b'/').enumerate() {
+        match (name, out.last_mut()) {
+            (_, Some(last)) if after_empty || name.is_empty() => last.join(name),
+            // More than one slash at the beginning.
+            _ if i == 0 && slashes > 1 => out.push(literal(target.get(1..slashes + name.len())?)),
+            (b".", _) => out.push(special(CURRENT)),
+            (b"..", _) => out.push(special(PARENT)),
+            _ => out.push(literal(name)),
+        }
+        after_empty = name.is_empty();
     }
     Some(out)
 }
@@ -141,7 +177,36 @@ mod tests {
             entries(b"../a/.").unwrap(),
             [b"SL\x0C\x01\0\x04\0\0\x01a\x02\0".to_vec()]
         );
-        assert_eq!(entries(b"/").unwrap(), [b"SL\x07\x01\0\x08\0".to_vec()]);
+        assert_eq!(entries(b"/").unwrap(), [b"SL\x09\x01\0\x08\0\0\0".to_vec()]);
+        assert_eq!(
+            entries(b"/a//b/").unwrap(),
+            [b"SL\x0E\x01\0\x08\0\0\x05a//b/".to_vec()]
+        );
+    }
+
+    #[test]
+    fn every_target_keeps_its_bytes() {
+        let long = |text: &str, count| text.repeat(count);
+        for target in [
+            "//".to_owned(),
+            "///".to_owned(),
+            "//net/x".to_owned(),
+            "a//b".to_owned(),
+            "a/".to_owned(),
+            "../".to_owned(),
+            "././/..///x".to_owned(),
+            long("../", 1300) + "x",
+            long("./", 2000),
+            long("x/", 2000) + "y",
+            "/".to_owned() + &long("x/", 2000),
+            long("/", 4000),
+            long("dir//", 800),
+            long("a", 4095),
+            long("../", 82) + &long("b", 300),
+        ] {
+            let made = entries(target.as_bytes()).unwrap();
+            assert_eq!(join(&made), target.as_bytes());
+        }
     }
 
     #[test]
@@ -151,6 +216,8 @@ mod tests {
             "ab/".repeat(300) + "c",
             "/".to_owned() + &"x/longer-name/y/".repeat(60) + "z",
             "n".repeat(255) + "/" + &"m".repeat(255),
+            "../".repeat(400) + "z",
+            "x/".repeat(1000),
         ] {
             let made = entries(target.as_bytes()).unwrap();
             assert!(made.len() > 1);
@@ -168,18 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn dots_alone_are_joined_all_the_same() {
-        let target = "../".repeat(200) + "x";
-        assert_eq!(
-            join(&entries(target.as_bytes()).unwrap()),
-            target.as_bytes()
-        );
-    }
-
-    #[test]
-    fn refuses_what_has_no_components() {
-        for target in [&b""[..], b"a//b", b"a/", b"//"] {
-            assert_eq!(entries(target), None);
-        }
+    fn refuses_an_empty_target() {
+        assert_eq!(entries(b""), None);
     }
 }
