@@ -13,8 +13,10 @@ use crate::key::{KeyKind, PublicKey};
 use crate::time::UnixTime;
 
 pub(crate) mod extension;
+mod general_name;
 pub(crate) mod name;
 mod pem;
+pub(crate) mod revocation_list;
 
 use extension::Extensions;
 
@@ -84,32 +86,43 @@ impl Certificate {
         let mut fields = outer.reader();
         let tbs = fields.expect(der::SEQUENCE, "certificate body")?;
         let algorithm = fields.expect(der::SEQUENCE, "certificate signature algorithm")?;
+        der::read_algorithm(&algorithm)?;
         let signature = fields.expect(der::BIT_STRING, "certificate signature")?;
         fields.finish(WHAT)?;
         let mut body = tbs.reader();
         let version = match body.optional(der::context(0), "certificate version")? {
             None => 0,
             Some(explicit) => {
-                let number = explicit
-                    .reader()
-                    .expect(der::INTEGER, "certificate version")?;
+                let mut explicit = explicit.reader();
+                let number = explicit.expect(der::INTEGER, "certificate version")?;
+                explicit.finish("certificate version")?;
                 der::small(&number)
                     .ok_or_else(|| number.error("certificate version", DerProblem::BadValue))?
             }
         };
         let serial = body.expect(der::INTEGER, "serial number")?;
         let inner_algorithm = body.expect(der::SEQUENCE, "signature algorithm")?;
+        der::read_algorithm(&inner_algorithm)?;
         let issuer = body.expect(der::SEQUENCE, "issuer")?;
         let validity = body.expect(der::SEQUENCE, "validity")?;
         let subject = body.expect(der::SEQUENCE, "subject")?;
         let public_key = body.expect(der::SEQUENCE, "public key")?;
-        body.optional(der::context_primitive(1), "issuer identifier")?;
-        body.optional(der::context_primitive(2), "subject identifier")?;
+        for (tag, what) in [(1, "issuer identifier"), (2, "subject identifier")] {
+            if let Some(bits) = body.optional(der::context_primitive(tag), what)?
+                && bits.value.first().is_none_or(|unused| *unused > 7)
+            {
+                return Err(bits.error(what, DerProblem::BadValue));
+            }
+        }
         let extensions = body.optional(der::context(3), "extensions")?;
         body.finish("certificate body")?;
         let mut times = validity.reader();
-        let (not_before, not_after) = (times.any("validity")?, times.any("validity")?);
+        let (not_before, not_after) = (times.time("validity")?, times.time("validity")?);
         times.finish("validity")?;
+        let mut key = public_key.reader();
+        der::read_algorithm(&key.expect(der::SEQUENCE, "public key")?)?;
+        key.expect(der::BIT_STRING, "public key")?;
+        key.finish("public key")?;
         name::check(&issuer)?;
         name::check(&subject)?;
         let parts = Parts {
@@ -138,12 +151,10 @@ impl Certificate {
     /// Reads the first certificate of a PEM text.
     ///
     /// # Errors
-    /// [`Error::Pem`] if there is none, [`Error::Der`] if it is malformed.
+    /// [`Error::Pem`] if there is none, [`Error::PemBlock`] if one is cut short, [`Error::Der`] if it is malformed.
     pub fn from_pem(text: &str) -> Result<Self, Error> {
-        let blocks = pem::blocks(text, pem::CERTIFICATE);
-        Self::from_der(blocks.first().ok_or(Error::Pem {
-            label: pem::CERTIFICATE,
-        })?)
+        let blocks = pem::certificates(text)?;
+        Self::from_der(blocks.first().map_or(&[], Vec::as_slice))
     }
 
     /// Reads all certificates of a PEM text.
@@ -151,12 +162,7 @@ impl Certificate {
     /// # Errors
     /// As [`from_pem`](Self::from_pem).
     pub fn chain_from_pem(text: &str) -> Result<Vec<Self>, Error> {
-        let blocks = pem::blocks(text, pem::CERTIFICATE);
-        if blocks.is_empty() {
-            return Err(Error::Pem {
-                label: pem::CERTIFICATE,
-            });
-        }
+        let blocks = pem::certificates(text)?;
         blocks.iter().map(|block| Self::from_der(block)).collect()
     }
 

@@ -94,10 +94,14 @@ impl<'a> Reader<'a> {
             .checked_add(len)
             .and_then(|total| self.rest.split_at_checked(total))
             .ok_or_else(|| error(what, self.offset, DerProblem::Truncated))?;
+        let value = raw.get(header..).unwrap_or_default();
+        if !has_form(tag, value) {
+            return Err(error(what, self.offset, DerProblem::BadValue));
+        }
         let tlv = Tlv {
             tag,
             raw,
-            value: raw.get(header..).unwrap_or_default(),
+            value,
             offset: self.offset,
         };
         self.rest = rest;
@@ -109,6 +113,15 @@ impl<'a> Reader<'a> {
         match self.peek() {
             Some(found) if found != tag => Err(error(what, self.offset, DerProblem::UnexpectedTag)),
             _ => self.any(what),
+        }
+    }
+
+    /// A UTCTime or GeneralizedTime, well-formed or not.
+    pub(crate) fn time(&mut self, what: &'static str) -> Result<Tlv<'a>, Error> {
+        let time = self.any(what)?;
+        match time.tag {
+            UTC_TIME | GENERALIZED_TIME => Ok(time),
+            _ => Err(time.error(what, DerProblem::UnexpectedTag)),
         }
     }
 
@@ -131,6 +144,54 @@ impl<'a> Reader<'a> {
             Err(error(what, self.offset, DerProblem::TrailingData))
         }
     }
+}
+
+/// Whether a value of a universal type can be one: what OpenSSL refuses, no element that is read may be.
+fn has_form(tag: u8, value: &[u8]) -> bool {
+    match tag {
+        // The mark that ends values of indefinite length, and structures that are not marked as such.
+        0 | 0x10 | 0x11 => false,
+        BOOLEAN => value.len() == 1,
+        INTEGER | 0x0a => match value {
+            [] => false,
+            [0, next, ..] => next & 0x80 != 0,
+            [0xff, next, ..] => next & 0x80 == 0,
+            _ => true,
+        },
+        BIT_STRING => value.first().is_some_and(|unused| *unused < 8),
+        NULL => value.is_empty(),
+        OID => is_object_identifier(value),
+        // UniversalString and BMPString.
+        0x1c => value.len().is_multiple_of(4),
+        0x1e => value.len().is_multiple_of(2),
+        SEQUENCE | SET => true,
+        // Strings in parts.
+        0x20..=0x3f => false,
+        _ => true,
+    }
+}
+
+pub(crate) fn is_object_identifier(value: &[u8]) -> bool {
+    let mut starts = true;
+    for byte in value {
+        if starts && *byte == 0x80 {
+            return false;
+        }
+        starts = byte & 0x80 == 0;
+    }
+    starts && !value.is_empty()
+}
+
+/// Reads an AlgorithmIdentifier: the object identifier, parameters or none, nothing else.
+pub(crate) fn read_algorithm<'a>(identifier: &Tlv<'a>) -> Result<&'a [u8], Error> {
+    const WHAT: &str = "algorithm";
+    let mut fields = identifier.reader();
+    let id = fields.expect(OID, WHAT)?.value;
+    if !fields.is_empty() {
+        fields.any(WHAT)?;
+    }
+    fields.finish(WHAT)?;
+    Ok(id)
 }
 
 /// Tag, length of the header, length of the value.

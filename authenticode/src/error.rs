@@ -130,6 +130,14 @@ pub enum Error {
         /// The label looked for.
         label: &'static str,
     },
+    /// A PEM block of the wanted kind is cut short, or is not base64.
+    #[error("PEM block {number} of kind {label:?} is cut short or garbled")]
+    PemBlock {
+        /// The label.
+        label: &'static str,
+        /// Its number among those of its kind, from 1.
+        number: usize,
+    },
     /// A key could not be read.
     #[error("the private key could not be read")]
     Key(#[source] BoxError),
@@ -206,6 +214,7 @@ impl Error {
             Self::Truncated { .. }
                 | Self::NotPe { .. }
                 | Self::Pem { .. }
+                | Self::PemBlock { .. }
                 | Self::Der { .. }
                 | Self::Key(_)
         )

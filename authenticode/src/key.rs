@@ -31,6 +31,8 @@ pub enum KeyKind {
     EcP256,
     /// ECDSA on P-384.
     EcP384,
+    /// ECDSA on P-521.
+    EcP521,
     /// Ed25519.
     Ed25519,
     /// Anything else.
@@ -50,6 +52,7 @@ impl KeyKind {
             Self::RsaPss => "RSA-PSS",
             Self::EcP256 => "EC P-256",
             Self::EcP384 => "EC P-384",
+            Self::EcP521 => "EC P-521",
             Self::Ed25519 => "Ed25519",
             Self::Unknown => "unknown",
         }
@@ -65,13 +68,14 @@ impl fmt::Display for KeyKind {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum PublicKey {
     Rsa(RsaPublicKey),
     RsaPss(RsaPublicKey),
     P256(p256::ecdsa::VerifyingKey),
-    P384,
-    Ed25519,
+    P384(p384::ecdsa::VerifyingKey),
+    P521(Box<p521::ecdsa::VerifyingKey>),
+    Ed25519(Box<ed25519_dalek::VerifyingKey>),
 }
 
 /// A scheme named by an AlgorithmIdentifier of a certificate or a signature.
@@ -177,10 +181,15 @@ impl PublicKey {
             oid::RSA_PSS => Self::RsaPss(rsa_key(bits)?),
             oid::EC => match algorithm.expect(der::OID, WHAT).ok()?.value {
                 oid::P256 => Self::P256(p256::ecdsa::VerifyingKey::from_sec1_bytes(bits).ok()?),
-                oid::P384 => Self::P384,
+                oid::P384 => Self::P384(p384::ecdsa::VerifyingKey::from_sec1_bytes(bits).ok()?),
+                oid::P521 => Self::P521(Box::new(
+                    p521::ecdsa::VerifyingKey::from_sec1_bytes(bits).ok()?,
+                )),
                 _ => return None,
             },
-            oid::ED25519 => Self::Ed25519,
+            oid::ED25519 => Self::Ed25519(Box::new(
+                ed25519_dalek::VerifyingKey::from_bytes(bits.try_into().ok()?).ok()?,
+            )),
             _ => return None,
         })
     }
@@ -192,8 +201,9 @@ impl PublicKey {
             },
             Self::RsaPss(_) => KeyKind::RsaPss,
             Self::P256(_) => KeyKind::EcP256,
-            Self::P384 => KeyKind::EcP384,
-            Self::Ed25519 => KeyKind::Ed25519,
+            Self::P384(_) => KeyKind::EcP384,
+            Self::P521(_) => KeyKind::EcP521,
+            Self::Ed25519(_) => KeyKind::Ed25519,
         }
     }
 
@@ -230,18 +240,36 @@ impl PublicKey {
         .is_ok()
     }
 
-    pub(crate) fn verify_ecdsa(&self, digest: &Digest, signature: &[u8]) -> Option<bool> {
+    pub(crate) fn verify_ecdsa(&self, digest: &Digest, signature: &[u8]) -> bool {
+        // The leftmost bits of the hash count; a hash that is shorter than the field is the same number with zeros before.
+        let mut number = alloc::vec![0; self.field_len().saturating_sub(digest.as_bytes().len())];
+        number.extend_from_slice(digest.as_bytes());
         match self {
-            Self::P256(key) => {
-                let Ok(signature) = p256::ecdsa::Signature::from_der(signature) else {
-                    return Some(false);
-                };
-                // ECDSA takes the leftmost bits of the hash, and at least half a field element of it here.
-                Some(key.verify_prehash(digest.as_bytes(), &signature).is_ok())
-            }
-            Self::P384 => None,
-            _ => Some(false),
+            Self::P256(key) => p256::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&number, &signature).is_ok()),
+            Self::P384(key) => p384::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&number, &signature).is_ok()),
+            Self::P521(key) => p521::ecdsa::Signature::from_der(signature)
+                .is_ok_and(|signature| key.verify_prehash(&number, &signature).is_ok()),
+            _ => false,
         }
+    }
+
+    fn field_len(&self) -> usize {
+        match self {
+            Self::P256(_) => 32,
+            Self::P384(_) => 48,
+            Self::P521(_) => 66,
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn verify_ed25519(&self, message: &[u8], signature: &[u8]) -> bool {
+        let (Self::Ed25519(key), Ok(signature)) = (self, signature.try_into()) else {
+            return false;
+        };
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        key.verify_strict(message, &signature).is_ok()
     }
 
     /// Checks a certificate's signature; `None` if the algorithm is not known here.
@@ -251,13 +279,13 @@ impl PublicKey {
         message: &[u8],
         signature: &[u8],
     ) -> Option<bool> {
-        match Scheme::parse(algorithm)? {
-            Scheme::RsaWith(hash) => Some(self.verify_pkcs1(&hash.digest(message), signature)),
-            Scheme::Pss(parameters) => Some(self.verify_pss(parameters, message, signature)),
+        Some(match Scheme::parse(algorithm)? {
+            Scheme::RsaWith(hash) => self.verify_pkcs1(&hash.digest(message), signature),
+            Scheme::Pss(parameters) => self.verify_pss(parameters, message, signature),
             Scheme::EcdsaWith(hash) => self.verify_ecdsa(&hash.digest(message), signature),
-            Scheme::Rsa | Scheme::Ec => Some(false),
-            Scheme::Ed25519 => None,
-        }
+            Scheme::Ed25519 => self.verify_ed25519(message, signature),
+            Scheme::Rsa | Scheme::Ec => false,
+        })
     }
 
     /// Whether a certificate's signature algorithm is one for this kind of key, as OpenSSL compares them.
@@ -265,8 +293,10 @@ impl PublicKey {
         match Scheme::parse(algorithm) {
             Some(Scheme::Rsa | Scheme::RsaWith(_)) => matches!(self, Self::Rsa(_)),
             Some(Scheme::Pss(_)) => matches!(self, Self::Rsa(_) | Self::RsaPss(_)),
-            Some(Scheme::Ec | Scheme::EcdsaWith(_)) => matches!(self, Self::P256(_) | Self::P384),
-            Some(Scheme::Ed25519) => matches!(self, Self::Ed25519),
+            Some(Scheme::Ec | Scheme::EcdsaWith(_)) => {
+                matches!(self, Self::P256(_) | Self::P384(_) | Self::P521(_))
+            }
+            Some(Scheme::Ed25519) => matches!(self, Self::Ed25519(_)),
             None => false,
         }
     }
@@ -283,6 +313,7 @@ fn rsa_key(bits: &[u8]) -> Option<RsaPublicKey> {
             .then(|| BigUint::from_bytes_be(value))
     };
     let (modulus, exponent) = (number()?, number()?);
+    numbers.finish(WHAT).ok()?;
     RsaPublicKey::new_with_max_size(modulus, exponent, MAX_RSA_BITS).ok()
 }
 

@@ -109,7 +109,7 @@ impl Signing {
         self
     }
 
-    /// Allows keys and schemes that firmware refuses: elliptic curves, PSS.
+    /// Allows keys and schemes that firmware refuses: elliptic curves, Ed25519, PSS.
     #[must_use]
     pub fn allow_refused_by_firmware(mut self, allow: bool) -> Self {
         self.allow_refused = allow;
@@ -119,14 +119,16 @@ impl Signing {
     fn scheme_for(&self, kind: KeyKind) -> Result<SignatureScheme, Error> {
         let scheme = self.scheme.unwrap_or(match kind {
             KeyKind::RsaPss => SignatureScheme::RsaPss,
-            KeyKind::EcP256 | KeyKind::EcP384 => SignatureScheme::Ecdsa,
+            KeyKind::EcP256 | KeyKind::EcP384 | KeyKind::EcP521 => SignatureScheme::Ecdsa,
             KeyKind::Ed25519 => SignatureScheme::Ed25519,
             KeyKind::Rsa { .. } | KeyKind::Unknown => SignatureScheme::RsaPkcs1,
         });
         let fits = match scheme {
             SignatureScheme::RsaPkcs1 => matches!(kind, KeyKind::Rsa { .. }),
             SignatureScheme::RsaPss => matches!(kind, KeyKind::Rsa { .. } | KeyKind::RsaPss),
-            SignatureScheme::Ecdsa => matches!(kind, KeyKind::EcP256 | KeyKind::EcP384),
+            SignatureScheme::Ecdsa => {
+                matches!(kind, KeyKind::EcP256 | KeyKind::EcP384 | KeyKind::EcP521)
+            }
             SignatureScheme::Ed25519 => kind == KeyKind::Ed25519,
         };
         if !fits {
@@ -255,7 +257,7 @@ impl Prepared {
     /// Attaches a signature, after checking it with the certificate.
     ///
     /// # Errors
-    /// [`Error::SignatureMismatch`]; [`Error::Unsupported`] if signatures of this kind of key cannot be checked here.
+    /// [`Error::SignatureMismatch`]; [`Error::Unsupported`] if the certificate's key cannot be read.
     pub fn attach(self, signature: &[u8]) -> Result<Signed, Error> {
         let key = self
             .signing
@@ -264,13 +266,13 @@ impl Prepared {
             .ok_or(Error::Unsupported {
                 what: "the certificate's key",
             })?;
-        if !self.verifies(&key, signature)? {
+        if !self.verifies(&key, signature) {
             return Err(Error::SignatureMismatch);
         }
         self.attach_unchecked(signature)
     }
 
-    /// Attaches a signature that cannot be checked here, such as one by an Ed25519 key.
+    /// Attaches a signature without checking it, such as a placeholder of the right length.
     ///
     /// # Errors
     /// [`Error::BlobLength`].
@@ -307,23 +309,14 @@ impl Prepared {
         })
     }
 
-    fn verifies(&self, key: &PublicKey, signature: &[u8]) -> Result<bool, Error> {
+    fn verifies(&self, key: &PublicKey, signature: &[u8]) -> bool {
         let request = &self.to_be_signed;
-        Ok(match request.scheme() {
+        match request.scheme() {
             SignatureScheme::RsaPkcs1 => key.verify_pkcs1(request.typed_digest(), signature),
             SignatureScheme::RsaPss => key.verify_pss(self.pss(), request.message(), signature),
-            SignatureScheme::Ecdsa => {
-                key.verify_ecdsa(request.typed_digest(), signature)
-                    .ok_or(Error::Unsupported {
-                        what: "checking signatures on this curve",
-                    })?
-            }
-            SignatureScheme::Ed25519 => {
-                return Err(Error::Unsupported {
-                    what: "checking Ed25519 signatures",
-                });
-            }
-        })
+            SignatureScheme::Ecdsa => key.verify_ecdsa(request.typed_digest(), signature),
+            SignatureScheme::Ed25519 => key.verify_ed25519(request.message(), signature),
+        }
     }
 
     fn pss(&self) -> PssParameters {

@@ -12,6 +12,8 @@ use crate::hash::HashAlgorithm;
 use crate::key::digest_info_prefix;
 use crate::signer::{SignatureScheme, Signer, ToBeSigned};
 
+const BEGIN: &str = "-----BEGIN ";
+
 /// Signs in this process with an RSA key, blinded.
 ///
 /// The `rsa` crate's arithmetic is not constant in time (RUSTSEC-2023-0071, no fix exists). That matters where an attacker
@@ -34,33 +36,72 @@ impl RsaSigner {
         Self { key }
     }
 
-    /// Reads an unencrypted PEM key, PKCS#8 (`PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`).
+    /// Reads an unencrypted PEM key, PKCS#8 (`PRIVATE KEY`) or PKCS#1 (`RSA PRIVATE KEY`); other blocks before it, such as
+    /// certificates, are skipped.
     ///
     /// # Errors
     /// [`Error::Key`].
     pub fn from_pem(text: &str) -> Result<Self, Error> {
-        // Text around the block, which OpenSSL tools write, is not for the strict reader.
-        let block = text
-            .find("-----BEGIN ")
-            .map_or(text, |start| text.get(start..).unwrap_or(text));
-        let end = block.find("-----END ").and_then(|end| {
-            let line = block
-                .get(end..)?
-                .find('\n')
-                .map_or(block.len(), |newline| end.saturating_add(newline));
-            block.get(..line)
-        });
-        let block = end.unwrap_or(block).trim_end();
-        let key = if block.starts_with("-----BEGIN RSA PRIVATE KEY") {
-            RsaPrivateKey::from_pkcs1_pem(block)
-                .map_err(|error| Error::Key(Box::new(KeyProblem(error))))
-        } else {
-            RsaPrivateKey::from_pkcs8_pem(block)
-                .map_err(|error| Error::Key(Box::new(KeyProblem(error))))
-        }?;
-        key.validate()
-            .map_err(|error| Error::Key(Box::new(KeyProblem(error))))?;
-        Ok(Self { key })
+        let mut rest = text;
+        let mut seen = "there is no PEM block of a private key";
+        while let Some(start) = rest.find(BEGIN) {
+            let block = rest.get(start..).unwrap_or_default();
+            let label = block.get(BEGIN.len()..).unwrap_or_default();
+            let label = label.split("-----").next().unwrap_or_default();
+            let end = block.find("-----END ").and_then(|end| {
+                let line = block.get(end..)?.find('\n');
+                Some(line.map_or(block.len(), |line| end.saturating_add(line)))
+            });
+            let (block, after) = block
+                .split_at_checked(end.unwrap_or(block.len()))
+                .unwrap_or((block, ""));
+            rest = after;
+            match label {
+                "PRIVATE KEY" => {
+                    return Self::checked(RsaPrivateKey::from_pkcs8_pem(block.trim_end()));
+                }
+                "RSA PRIVATE KEY" if block.contains("ENCRYPTED") => seen = "it is encrypted",
+                "RSA PRIVATE KEY" => {
+                    return Self::checked(RsaPrivateKey::from_pkcs1_pem(block.trim_end()));
+                }
+                "ENCRYPTED PRIVATE KEY" => seen = "it is encrypted",
+                label if label.ends_with("PRIVATE KEY") => seen = "it is not an RSA key",
+                _ => {}
+            }
+        }
+        Err(Error::Key(Box::new(KeyProblem(seen))))
+    }
+
+    /// Reads an unencrypted key in DER, PKCS#8 or PKCS#1.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn from_der(bytes: &[u8]) -> Result<Self, Error> {
+        match RsaPrivateKey::from_pkcs1_der(bytes) {
+            Ok(key) => Self::checked::<fmt::Error>(Ok(key)),
+            Err(_) => Self::checked(RsaPrivateKey::from_pkcs8_der(bytes)),
+        }
+    }
+
+    /// Reads the content of a key file, PEM or DER.
+    ///
+    /// # Errors
+    /// [`Error::Key`].
+    pub fn from_pem_or_der(bytes: &[u8]) -> Result<Self, Error> {
+        match core::str::from_utf8(bytes) {
+            Ok(text) if text.contains(BEGIN) => Self::from_pem(text),
+            _ => Self::from_der(bytes),
+        }
+    }
+
+    fn checked<E: fmt::Debug + fmt::Display + Send + Sync + 'static>(
+        key: Result<RsaPrivateKey, E>,
+    ) -> Result<Self, Error> {
+        let key = key.map_err(|error| Error::Key(Box::new(KeyProblem(error))))?;
+        match key.validate() {
+            Ok(()) => Ok(Self { key }),
+            Err(error) => Err(Error::Key(Box::new(KeyProblem(error)))),
+        }
     }
 }
 

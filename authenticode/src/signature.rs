@@ -169,6 +169,11 @@ pub(crate) fn check_attributes(
     let Some(attributes) = &signer.signed_attributes else {
         return Ok(());
     };
+    if !attributes.is_canonical {
+        return Err(SignatureProblem::BadAttribute {
+            name: "with several values",
+        });
+    }
     let kind = attributes
         .single(oid::CONTENT_TYPE)
         .ok_or(SignatureProblem::BadAttribute {
@@ -243,13 +248,8 @@ fn check_signature(
         Scheme::EcdsaWith(named) if named != hash => {
             return Err(SignatureProblem::AlgorithmsDisagree);
         }
-        Scheme::Ec | Scheme::EcdsaWith(_) => {
-            key.verify_ecdsa(digest, signature)
-                .ok_or(SignatureProblem::Unsupported {
-                    what: "the signer's elliptic curve",
-                })?
-        }
-        Scheme::Ed25519 => return Err(SignatureProblem::Unsupported { what: "Ed25519" }),
+        Scheme::Ec | Scheme::EcdsaWith(_) => key.verify_ecdsa(digest, signature),
+        Scheme::Ed25519 => key.verify_ed25519(message, signature),
     };
     if holds {
         Ok(())

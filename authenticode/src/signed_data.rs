@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use crate::certificate::{Certificate, name};
+use crate::certificate::{Certificate, name, revocation_list};
 use crate::der::{self, Reader, Tlv};
 use crate::error::{DerProblem, Error};
 use crate::hash::{Digest, HashAlgorithm};
@@ -44,24 +44,15 @@ pub(crate) struct Attributes<'a> {
     /// The elements without the outer tag and length.
     value: &'a [u8],
     pub(crate) list: Vec<Attribute<'a>>,
+    /// Whether the values of each attribute stand in the order of DER, and bits that do not count are 0. OpenSSL encodes
+    /// anew what it checks, and so sees other bytes than the signed ones where this is not so.
+    pub(crate) is_canonical: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Attribute<'a> {
     pub(crate) kind: &'a [u8],
     pub(crate) values: Vec<Tlv<'a>>,
-}
-
-/// The object identifier of an AlgorithmIdentifier.
-fn algorithm<'a>(identifier: &Tlv<'a>) -> Result<&'a [u8], Error> {
-    const WHAT: &str = "algorithm";
-    let mut fields = identifier.reader();
-    let id = fields.expect(der::OID, WHAT)?.value;
-    if !fields.is_empty() {
-        fields.any(WHAT)?;
-    }
-    fields.finish(WHAT)?;
-    Ok(id)
 }
 
 impl<'a> Attributes<'a> {
@@ -80,9 +71,14 @@ impl<'a> Attributes<'a> {
             }
             list.push(Attribute { kind, values });
         }
+        let is_canonical = list.iter().all(|attribute| {
+            attribute.values.is_sorted_by_key(|value| value.raw)
+                && attribute.values.iter().all(has_clear_bits)
+        });
         Ok(Self {
             value: tlv.value,
             list,
+            is_canonical,
         })
     }
 
@@ -114,6 +110,19 @@ impl<'a> Attributes<'a> {
     }
 }
 
+/// Whether the bits of a BIT STRING that do not count are 0.
+fn has_clear_bits(value: &Tlv<'_>) -> bool {
+    let clear = match value.value {
+        [unused, .., last] => {
+            let mask = 0xff_u8.checked_shl((*unused).into()).unwrap_or_default();
+            last & mask == *last
+        }
+        [unused] => *unused == 0,
+        [] => true,
+    };
+    value.tag != der::BIT_STRING || clear
+}
+
 impl<'a> SignerInfo<'a> {
     fn parse(tlv: &Tlv<'a>) -> Result<Self, Error> {
         const WHAT: &str = "SignerInfo";
@@ -133,13 +142,14 @@ impl<'a> SignerInfo<'a> {
                 None
             }
         };
-        let digest_algorithm = algorithm(&fields.expect(der::SEQUENCE, "digest algorithm")?)?;
+        let digest_algorithm =
+            der::read_algorithm(&fields.expect(der::SEQUENCE, "digest algorithm")?)?;
         let signed_attributes = match fields.optional(der::context(0), WHAT)? {
             Some(attributes) => Some(Attributes::parse(&attributes)?),
             None => None,
         };
         let signature_algorithm = fields.expect(der::SEQUENCE, "signature algorithm")?;
-        algorithm(&signature_algorithm)?;
+        der::read_algorithm(&signature_algorithm)?;
         let signature_algorithm = signature_algorithm.raw;
         let signature = fields.expect(der::OCTET_STRING, "signature")?.value;
         let unsigned_attributes = match fields.optional(der::context(1), WHAT)? {
@@ -209,7 +219,9 @@ impl<'a> SignedData<'a> {
         let mut digest_algorithms = Vec::new();
         let mut set = fields.expect(der::SET, "digestAlgorithms")?.reader();
         while !set.is_empty() {
-            digest_algorithms.push(algorithm(&set.expect(der::SEQUENCE, "digestAlgorithms")?)?);
+            digest_algorithms.push(der::read_algorithm(
+                &set.expect(der::SEQUENCE, "digestAlgorithms")?,
+            )?);
         }
         let mut encapsulated = fields.expect(der::SEQUENCE, "content")?.reader();
         let content_type = encapsulated.expect(der::OID, "content type")?.value;
@@ -230,7 +242,12 @@ impl<'a> SignedData<'a> {
                 certificates.push(set.any("certificates")?);
             }
         }
-        fields.optional(der::context(1), "revocation lists")?;
+        if let Some(set) = fields.optional(der::context(1), "revocation lists")? {
+            let mut set = set.reader();
+            while !set.is_empty() {
+                revocation_list::check(&set.expect(der::SEQUENCE, "revocation lists")?)?;
+            }
+        }
         let mut signers = Vec::new();
         let mut set = fields.expect(der::SET, "signers")?.reader();
         while !set.is_empty() {

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use super::general_name;
 use crate::der::{self, Reader, Tlv};
 use crate::error::Error;
 use crate::oid;
@@ -64,15 +65,9 @@ impl Extensions {
         let mut seen: Vec<&[u8]> = Vec::new();
         let mut rest = list.reader();
         while !rest.is_empty() {
-            let mut fields = rest.expect(der::SEQUENCE, WHAT)?.reader();
-            let id = fields.expect(der::OID, WHAT)?;
-            let critical = fields
-                .optional(der::BOOLEAN, WHAT)?
-                .is_some_and(|flag| der::boolean(&flag));
-            let value = fields.expect(der::OCTET_STRING, WHAT)?;
-            fields.finish(WHAT)?;
-            seen.push(id.value);
-            if all.take(id.value, critical, value.value).is_none() {
+            let (id, critical, value) = read(&rest.expect(der::SEQUENCE, WHAT)?)?;
+            seen.push(id);
+            if all.take(id, critical, value).is_none() {
                 all.malformed = true;
             }
         }
@@ -95,24 +90,26 @@ impl Extensions {
                 })
             }
             oid::SUBJECT_KEY_ID => {
-                self.subject_key_id = Some(
-                    Reader::new(value)
-                        .expect(der::OCTET_STRING, WHAT)
-                        .ok()?
-                        .value
-                        .to_vec(),
-                );
+                self.subject_key_id = Some(only(value, der::OCTET_STRING)?.value.to_vec());
             }
             oid::AUTHORITY_KEY_ID => self.authority_key_id = Some(authority_key_id(value)?),
-            oid::NAME_CONSTRAINTS => self.name_constraints = Some(value.to_vec()),
-            oid::SUBJECT_ALT_NAME => self.subject_alt_name = Some(value.to_vec()),
+            oid::NAME_CONSTRAINTS => {
+                general_name::check_constraints(&only(value, der::SEQUENCE)?).ok()?;
+                self.name_constraints = Some(value.to_vec());
+            }
+            oid::SUBJECT_ALT_NAME => {
+                general_name::check_all(&only(value, der::SEQUENCE)?).ok()?;
+                self.subject_alt_name = Some(value.to_vec());
+            }
+            oid::CRL_DISTRIBUTION => {
+                general_name::check_distribution(&only(value, der::SEQUENCE)?).ok()?;
+            }
             oid::PROXY_CERT_INFO => self.proxy = true,
             // Handled by OpenSSL without an effect here: policies count only when asked for.
             oid::CERTIFICATE_POLICIES
             | oid::POLICY_MAPPINGS
             | oid::POLICY_CONSTRAINTS
-            | oid::INHIBIT_ANY_POLICY
-            | oid::CRL_DISTRIBUTION => {}
+            | oid::INHIBIT_ANY_POLICY => {}
             _ => self.unknown_critical |= critical,
         }
         Some(())
@@ -135,11 +132,29 @@ impl Extensions {
     }
 }
 
+/// Object identifier, criticality and value of an extension.
+fn read<'a>(extension: &Tlv<'a>) -> Result<(&'a [u8], bool, &'a [u8]), Error> {
+    let mut fields = extension.reader();
+    let id = fields.expect(der::OID, WHAT)?;
+    let critical = fields
+        .optional(der::BOOLEAN, WHAT)?
+        .is_some_and(|flag| der::boolean(&flag));
+    let value = fields.expect(der::OCTET_STRING, WHAT)?;
+    fields.finish(WHAT)?;
+    Ok((id.value, critical, value.value))
+}
+
+/// Whether a list of extensions has the right structure.
+pub(crate) fn check(list: &Tlv<'_>) -> Result<(), Error> {
+    let mut list = list.reader();
+    while !list.is_empty() {
+        read(&list.expect(der::SEQUENCE, WHAT)?)?;
+    }
+    Ok(())
+}
+
 fn basic_constraints(value: &[u8]) -> Option<BasicConstraints> {
-    let mut fields = Reader::new(value)
-        .expect(der::SEQUENCE, WHAT)
-        .ok()?
-        .reader();
+    let mut fields = only(value, der::SEQUENCE)?.reader();
     let ca = fields
         .optional(der::BOOLEAN, WHAT)
         .ok()?
@@ -148,6 +163,7 @@ fn basic_constraints(value: &[u8]) -> Option<BasicConstraints> {
         Some(number) => Some(der::small(&number)?),
         None => None,
     };
+    fields.finish(WHAT).ok()?;
     // OpenSSL takes a path length without CA as invalid.
     if path_len.is_some() && !ca {
         return None;
@@ -157,18 +173,25 @@ fn basic_constraints(value: &[u8]) -> Option<BasicConstraints> {
 
 /// A BIT STRING of named bits, the first bit being the lowest of the result.
 fn bits(value: &[u8]) -> Option<u16> {
-    let string = Reader::new(value).expect(der::BIT_STRING, WHAT).ok()?;
-    let bytes = string.value.get(1..)?;
-    let low = bytes.first().map_or(0, |byte| byte.reverse_bits());
-    let high = bytes.get(1).map_or(0, |byte| byte.reverse_bits());
-    Some(u16::from_le_bytes([low, high]))
+    let string = only(value, der::BIT_STRING)?;
+    let (unused, bytes) = string.value.split_first()?;
+    let (last, whole) = bytes.split_last().unwrap_or((&0, &[]));
+    let last = 0xff_u8.checked_shl((*unused).into())? & last;
+    let mut all = whole.iter().chain([&last]);
+    let mut next = || all.next().map_or(0, |byte| byte.reverse_bits());
+    Some(u16::from_le_bytes([next(), next()]))
+}
+
+/// The element that a value consists of.
+fn only(value: &[u8], tag: u8) -> Option<Tlv<'_>> {
+    let mut reader = Reader::new(value);
+    let element = reader.expect(tag, WHAT).ok()?;
+    reader.finish(WHAT).ok()?;
+    Some(element)
 }
 
 fn purposes(value: &[u8]) -> Option<Vec<Vec<u8>>> {
-    let mut list = Reader::new(value)
-        .expect(der::SEQUENCE, WHAT)
-        .ok()?
-        .reader();
+    let mut list = only(value, der::SEQUENCE)?.reader();
     let mut all = Vec::new();
     while !list.is_empty() {
         all.push(list.expect(der::OID, WHAT).ok()?.value.to_vec());
@@ -177,16 +200,14 @@ fn purposes(value: &[u8]) -> Option<Vec<Vec<u8>>> {
 }
 
 fn authority_key_id(value: &[u8]) -> Option<AuthorityKeyId> {
-    let mut fields = Reader::new(value)
-        .expect(der::SEQUENCE, WHAT)
-        .ok()?
-        .reader();
+    let mut fields = only(value, der::SEQUENCE)?.reader();
     let key_id = fields
         .optional(der::context_primitive(0), WHAT)
         .ok()?
         .map(|id| id.value.to_vec());
     let mut issuer = None;
     if let Some(names) = fields.optional(der::context(1), WHAT).ok()? {
+        general_name::check_all(&names).ok()?;
         let mut names = names.reader();
         while let Ok(name) = names.any(WHAT) {
             if name.tag == der::context(4) && issuer.is_none() {
@@ -198,6 +219,7 @@ fn authority_key_id(value: &[u8]) -> Option<AuthorityKeyId> {
         .optional(der::context_primitive(2), WHAT)
         .ok()?
         .map(|number| number.value.to_vec());
+    fields.finish(WHAT).ok()?;
     Some(AuthorityKeyId {
         key_id,
         issuer,

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use crate::der::{self, Reader, Tlv};
-use crate::error::Error;
+use crate::error::{DerProblem, Error};
 
 const WHAT: &str = "name";
 
@@ -18,11 +18,23 @@ pub(crate) fn check(name: &Tlv<'_>) -> Result<(), Error> {
         while !attributes.is_empty() {
             let mut pair = attributes.expect(der::SEQUENCE, WHAT)?.reader();
             pair.expect(der::OID, WHAT)?;
-            pair.any(WHAT)?;
+            let value = pair.any(WHAT)?;
             pair.finish(WHAT)?;
+            check_value(&value)?;
         }
     }
     Ok(())
+}
+
+/// Only types of strings, and text that is text: OpenSSL reads no other names.
+fn check_value(value: &Tlv<'_>) -> Result<(), Error> {
+    match value.tag {
+        // Numeric strings and bits are compared as they are.
+        0x12 | der::BIT_STRING => Ok(()),
+        0x0c | 0x13 | 0x14 | 0x16 | 0x1c | 0x1e if text(value).is_some() => Ok(()),
+        0x0c | 0x13 | 0x14 | 0x16 | 0x1c | 0x1e => Err(value.error(WHAT, DerProblem::BadValue)),
+        _ => Err(value.error(WHAT, DerProblem::UnexpectedTag)),
+    }
 }
 
 /// A form that is the same for equal names: text without regard to its string type, ASCII case and repeated spaces.

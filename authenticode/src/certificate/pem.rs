@@ -1,34 +1,54 @@
-//! PEM blocks (RFC 7468), read leniently: text around them is skipped.
+//! PEM blocks (RFC 7468): text around them is skipped.
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
 use alloc::vec::Vec;
 
+use crate::error::Error;
+
 pub(super) const CERTIFICATE: &str = "CERTIFICATE";
 
-/// The decoded blocks of this label; blocks that are not base64 are left out.
-pub(super) fn blocks(text: &str, label: &str) -> Vec<Vec<u8>> {
+/// The labels of certificates; OpenSSL writes the second for those with trust settings, which follow the certificate.
+const LABELS: [&str; 3] = [CERTIFICATE, "TRUSTED CERTIFICATE", "X509 CERTIFICATE"];
+
+/// The decoded certificates. One that is cut short is an error: without it, more or less would be trusted than was meant.
+pub(super) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, Error> {
     let mut blocks = Vec::new();
     let mut rest = text;
     while let Some((_, after)) = rest.split_once("-----BEGIN ") {
         let Some((name, body)) = after.split_once("-----") else {
             break;
         };
+        rest = body;
+        if !LABELS.contains(&name) {
+            continue;
+        }
+        let number = blocks.len().saturating_add(1);
+        let broken = Error::PemBlock {
+            label: CERTIFICATE,
+            number,
+        };
         let Some((body, after)) = body.split_once("-----END ") else {
-            break;
+            return Err(broken);
         };
         rest = after;
-        // OpenSSL also writes TRUSTED CERTIFICATE and X509 CERTIFICATE; only the plain label is taken.
-        if name == label {
-            blocks.extend(decode(body));
+        match decode(body) {
+            Some(block) if after.split_once("-----").is_some_and(|end| end.0 == name) => {
+                blocks.push(block)
+            }
+            _ => return Err(broken),
         }
     }
-    blocks
+    if blocks.is_empty() {
+        return Err(Error::Pem { label: CERTIFICATE });
+    }
+    Ok(blocks)
 }
 
 fn decode(body: &str) -> Option<Vec<u8>> {
     let mut out = Vec::new();
     let (mut bits, mut count) = (0_u32, 0_u32);
-    for byte in body.bytes().filter(|byte| !byte.is_ascii_whitespace()) {
+    let mut bytes = body.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    for byte in bytes.by_ref() {
         let digit = match byte {
             b'A'..=b'Z' => byte.wrapping_sub(b'A'),
             b'a'..=b'z' => byte.wrapping_sub(b'a').wrapping_add(26),
@@ -45,5 +65,6 @@ fn decode(body: &str) -> Option<Vec<u8>> {
             out.push(u8::try_from(bits >> count & 0xff).ok()?);
         }
     }
-    Some(out)
+    // At most padding follows, and no digit is left over.
+    (count < 6 && bytes.all(|byte| byte == b'=')).then_some(out)
 }

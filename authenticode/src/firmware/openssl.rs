@@ -151,7 +151,8 @@ impl<'a> Blob<'a> {
             None => content.to_vec(),
             Some(attributes) => {
                 let digest = attributes.first(oid::MESSAGE_DIGEST)?;
-                if digest.tag != der::OCTET_STRING
+                if !attributes.is_canonical
+                    || digest.tag != der::OCTET_STRING
                     || digest.value != hash.digest(content).as_bytes()
                 {
                     return Some(false);
