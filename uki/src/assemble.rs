@@ -10,6 +10,7 @@ use crate::headers::{Headers, SECTION_HEADER_LEN, Section};
 use crate::layout::Layout;
 use crate::new_headers::NewHeaders;
 use crate::plan::{Content, Plan, Segment};
+use crate::profile_view::NameIndex;
 use crate::read_at::copy;
 use crate::source::SourceAt;
 use crate::{Error, ReadAt, SectionName, Source, StubId};
@@ -103,6 +104,7 @@ impl Base<'_> {
         segments.retain(|segment| segment.len != 0);
         Ok(Plan {
             stub: self.stub.clone(),
+            names: NameIndex::of(&layout.sections),
             sections: layout.sections,
             segments,
             len: layout.cursor,

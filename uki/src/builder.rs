@@ -339,7 +339,8 @@ pub(crate) fn add_slot(
     };
     let may_be_in_stub = profile.is_none() && !name.may_repeat();
     let place = if may_be_in_stub {
-        slots.iter().position(kept)
+        // The old image's sections stand at the front.
+        slots.iter().take(headers.sections.len()).position(kept)
     } else {
         None
     };

@@ -2,6 +2,13 @@
 
 use core::fmt;
 
+/// How long a kernel can be that is packed into `len` bytes. Linux packs to a quarter or so; a few bytes of damage make
+/// some formats give zeros without end.
+#[cfg(feature = "std")]
+pub(crate) fn max_plain_len(len: u64) -> u64 {
+    len.saturating_mul(64).saturating_add(1 << 20)
+}
+
 /// How a kernel or a zboot payload is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -10,15 +17,15 @@ pub enum Compression {
     Gzip,
     /// Zstandard (feature `zstd`).
     Zstd,
-    /// xz.
+    /// xz (feature `xz`).
     Xz,
-    /// lzma alone.
+    /// lzma alone (feature `xz`).
     Lzma,
-    /// LZ4, the old or the new frame format.
+    /// LZ4, the old or the new frame format (feature `lz4`).
     Lz4,
-    /// lzop.
+    /// lzop; is told, not unpacked.
     Lzo,
-    /// bzip2.
+    /// bzip2 (feature `bzip2`).
     Bzip2,
     /// A name in a zboot header that is not known.
     Unknown,
@@ -58,21 +65,45 @@ impl Compression {
     }
 
     /// The plain bytes; none when this build has no decoder for the format.
+    ///
+    /// What a decoder keeps in memory is bounded by what the kernel's own build asks for: a window of 128 MiB.
     #[cfg(feature = "std")]
     pub(crate) fn decoder<'a>(
         self,
         input: impl std::io::Read + 'a,
-    ) -> Option<Box<dyn std::io::Read + 'a>> {
-        match self {
+    ) -> std::io::Result<Option<Box<dyn std::io::Read + 'a>>> {
+        #[cfg(feature = "xz")]
+        const MAX_MEMORY_KIB: u32 = 160 << 10;
+        Ok(match self {
             #[cfg(feature = "gzip")]
             Self::Gzip => Some(Box::new(flate2::read::MultiGzDecoder::new(input))),
             #[cfg(feature = "zstd")]
-            Self::Zstd => Some(Box::new(zstd::stream::read::Decoder::new(input).ok()?)),
+            Self::Zstd => {
+                let mut plain = zstd::stream::read::Decoder::new(input)?;
+                plain.window_log_max(27)?;
+                Some(Box::new(plain))
+            }
+            #[cfg(feature = "xz")]
+            Self::Xz => Some(Box::new(lzma_rust2::XzReader::new_mem_limit(
+                input,
+                true,
+                MAX_MEMORY_KIB,
+            ))),
+            #[cfg(feature = "xz")]
+            Self::Lzma => Some(Box::new(lzma_rust2::LzmaReader::new_mem_limit(
+                input,
+                MAX_MEMORY_KIB,
+                None,
+            )?)),
+            #[cfg(feature = "lz4")]
+            Self::Lz4 => Some(Box::new(lz4_flex::frame::FrameDecoder::new(input))),
+            #[cfg(feature = "bzip2")]
+            Self::Bzip2 => Some(Box::new(bzip2::read::MultiBzDecoder::new(input))),
             _ => {
                 drop(input);
                 None
             }
-        }
+        })
     }
 }
 

@@ -219,20 +219,29 @@ impl Slots<'_> {
             }
             Change::Remove(profile, name) => {
                 self.check_free(name)?;
-                let mut is_found = false;
-                while let Some(place) = self.find(*profile, name)? {
+                let region = self.region(*profile)?;
+                let is_named = |place: usize, slot: &Slot| {
+                    region.contains(&place) && self.name(slot).same(name)
+                };
+                let found: Vec<bool> = self
+                    .slots
+                    .iter()
+                    .enumerate()
+                    .map(|(place, slot)| is_named(place, slot))
+                    .collect();
+                for (place, _) in found.iter().enumerate().filter(|(_, found)| **found) {
                     self.check_slot(place)?;
-                    self.slots.remove(place);
-                    is_found = true;
                 }
-                if is_found {
-                    Ok(())
-                } else {
-                    Err(Error::NoSection {
+                if !found.contains(&true) {
+                    return Err(Error::NoSection {
                         section: *name,
                         profile: *profile,
-                    })
+                    });
                 }
+                let mut is_found = found.iter();
+                self.slots
+                    .retain(|_| !is_found.next().copied().unwrap_or(false));
+                Ok(())
             }
             Change::AddProfile(profile) => {
                 let index = self.starts().len();

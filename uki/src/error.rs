@@ -203,6 +203,14 @@ pub enum Error {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A description of hardware ids does not follow ukify's format.
+    #[error("hardware ids in {name}: {reason}")]
+    BadDescription {
+        /// The file.
+        name: Box<str>,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// Content changed between the plan and the write.
     #[error("{name} has {found} bytes, {planned} when the image was planned")]
     SizeChanged {

@@ -30,6 +30,12 @@ pub enum Check {
     SectionAlignment,
     /// Headers reach into the first section.
     HeaderOverlap,
+    /// The section table ends behind `SizeOfHeaders`, so loaders do not see all of it.
+    HeadersShort,
+    /// Two sections share bytes of the file.
+    RawOverlap,
+    /// The entry point is in no section with code.
+    EntryPoint,
     /// A section can be written and executed.
     WritableCode,
     /// NX_COMPAT is set although the kernel is not NX compatible, or the other way round.
@@ -50,6 +56,8 @@ pub enum Check {
     SbatInvalid,
     /// Two entries of `.sbat` name one component with different generations.
     SbatConflict,
+    /// There are several `.sbat` sections, in profiles or not: shim refuses the image.
+    SbatDuplicate,
     /// A name stands twice where only the first counts.
     DuplicateSection,
     /// A section of the specification is empty, so the stub takes it as not there.
@@ -72,6 +80,29 @@ pub enum Check {
     DebugProfileSigned,
     /// No `.cmdline`: under Secure Boot the stub then takes any command line that it is passed.
     CmdlineOpen,
+    /// `.cmdline` has a NUL inside: the stub measures all of it and takes what is in front.
+    CmdlineCut,
+    /// A command line that is passed in is ignored under Secure Boot, since the image has its own. Found by
+    /// [`lint_passed_cmdline`](crate::lint_passed_cmdline()) only.
+    CmdlineIgnored,
+    /// No `.osrel`: systemd-boot does not list the image.
+    OsrelMissing,
+    /// `.pcrpkey` is no public key in PEM.
+    PcrpkeyInvalid,
+    /// `.pcrsig` is no JSON object.
+    PcrsigInvalid,
+    /// `.splash` is no picture that the stub can draw.
+    SplashInvalid,
+    /// `.initrd` is neither a cpio archive nor compressed as the kernel knows it.
+    InitrdUnknown,
+    /// `.ucode` is no plain cpio archive: the kernel does not unpack microcode.
+    UcodeInvalid,
+    /// `.dtb` or `.dtbauto` is no flattened device tree.
+    DeviceTreeInvalid,
+    /// `.hwids` does not follow its format.
+    HwidsInvalid,
+    /// `.efifw` does not follow its format.
+    EfifwInvalid,
     /// An addon brings nothing that the stub uses.
     AddonEmpty,
     /// An addon's sections that the stub does not look at.
@@ -109,6 +140,21 @@ impl Check {
             Self::PcrsigInBase => "pcrsig-in-base",
             Self::DebugProfileSigned => "debug-profile-signed",
             Self::CmdlineOpen => "cmdline-open",
+            Self::HeadersShort => "headers-short",
+            Self::RawOverlap => "raw-overlap",
+            Self::EntryPoint => "entry-point",
+            Self::SbatDuplicate => "sbat-duplicate",
+            Self::CmdlineCut => "cmdline-cut",
+            Self::CmdlineIgnored => "cmdline-ignored",
+            Self::OsrelMissing => "osrel-missing",
+            Self::PcrpkeyInvalid => "pcrpkey-invalid",
+            Self::PcrsigInvalid => "pcrsig-invalid",
+            Self::SplashInvalid => "splash-invalid",
+            Self::InitrdUnknown => "initrd-unknown",
+            Self::UcodeInvalid => "ucode-invalid",
+            Self::DeviceTreeInvalid => "devicetree-invalid",
+            Self::HwidsInvalid => "hwids-invalid",
+            Self::EfifwInvalid => "efifw-invalid",
             Self::AddonEmpty => "addon-empty",
             Self::AddonIgnored => "addon-ignored",
         }
@@ -131,8 +177,19 @@ impl Check {
             | Self::PcrsigMissing
             | Self::DebugProfileSigned
             | Self::CmdlineOpen
+            | Self::CmdlineCut
+            | Self::CmdlineIgnored
+            | Self::RawOverlap
+            | Self::PcrpkeyInvalid
+            | Self::PcrsigInvalid
+            | Self::SplashInvalid
+            | Self::InitrdUnknown
+            | Self::UcodeInvalid
+            | Self::DeviceTreeInvalid
+            | Self::HwidsInvalid
+            | Self::EfifwInvalid
             | Self::UnknownStub => Severity::Warning,
-            Self::EmptySection | Self::AddonIgnored => Severity::Note,
+            Self::EmptySection | Self::AddonIgnored | Self::OsrelMissing => Severity::Note,
             _ => Severity::Error,
         }
     }
@@ -173,6 +230,27 @@ impl Check {
             Self::CmdlineOpen => {
                 "there is no .cmdline, so any command line is taken, even under Secure Boot"
             }
+            Self::HeadersShort => "the section table ends behind SizeOfHeaders",
+            Self::RawOverlap => "shares bytes of the file with another section",
+            Self::EntryPoint => "the entry point is in no section with code",
+            Self::SbatDuplicate => "stands a second time, and shim refuses such images",
+            Self::CmdlineCut => {
+                "has a NUL inside: what follows is measured and not part of the command line"
+            }
+            Self::CmdlineIgnored => {
+                "is there, so under Secure Boot a command line that is passed in is ignored"
+            }
+            Self::OsrelMissing => "there is no .osrel, so systemd-boot does not list the image",
+            Self::PcrpkeyInvalid => "is no public key in PEM",
+            Self::PcrsigInvalid => "is no JSON object",
+            Self::SplashInvalid => "is no bitmap that the stub can draw",
+            Self::InitrdUnknown => {
+                "is neither a cpio archive nor compressed in a way that the kernel knows"
+            }
+            Self::UcodeInvalid => "is no plain cpio archive, so no microcode is found in it",
+            Self::DeviceTreeInvalid => "is no flattened device tree",
+            Self::HwidsInvalid => "does not follow the format of hardware ids",
+            Self::EfifwInvalid => "does not follow the format of firmware bundles",
             Self::AddonEmpty => "the addon brings nothing that the stub uses",
             Self::AddonIgnored => "is ignored in an addon",
         }

@@ -10,6 +10,7 @@
 
 use alloc::vec::Vec;
 
+use crate::profile_view::NameIndex;
 use crate::read_at::copy;
 use crate::{Error, Machine, ReadAt, SectionName};
 
@@ -184,6 +185,7 @@ pub(crate) struct Headers {
     /// Where the section table starts in the file.
     pub(crate) table_offset: u64,
     pub(crate) sections: Vec<Section>,
+    pub(crate) names: NameIndex,
 }
 
 impl Headers {
@@ -230,7 +232,7 @@ impl Headers {
         let table_offset = optional.end();
         let table_len = u64::from(coff.u16(6)).saturating_mul(SECTION_HEADER_LEN);
         let table = copy(source, "section table", table_offset, table_len)?;
-        let sections = table
+        let sections: Vec<Section> = table
             .as_chunks::<40>()
             .0
             .iter()
@@ -278,6 +280,7 @@ impl Headers {
             directories_offset: optional_offset.saturating_add(fixed_len),
             directories,
             table_offset,
+            names: NameIndex::of(&sections),
             sections,
         };
         headers.check_alignment()?;

@@ -18,6 +18,8 @@ use alloc::vec::Vec;
 use crate::{Error, SectionName};
 
 const RECORD_LEN: usize = 28;
+/// Longer than any name that a device tree or a firmware has.
+const MAX_STRING_LEN: usize = 4096;
 
 /// What a device's record chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -167,6 +169,8 @@ impl HardwareIds {
     /// [`Error::BadContent`] with the byte at which it does not follow the format.
     pub fn parse(section: &[u8]) -> Result<Self, Error> {
         let mut table = Self::new();
+        // Offsets may point into one long text again and again; real tables hold each text once.
+        let mut budget = section.len().saturating_mul(4).max(1 << 16);
         for (index, record) in section.as_chunks::<RECORD_LEN>().0.iter().enumerate() {
             if record == &[0; RECORD_LEN] {
                 return Ok(table);
@@ -197,13 +201,19 @@ impl HardwareIds {
             let string = |at: &[u8; 4]| {
                 let start = usize::try_from(u32::from_le_bytes(*at)).ok()?;
                 let text = section.get(start..)?;
+                let text = text.get(..text.len().min(MAX_STRING_LEN))?;
                 let end = text.iter().position(|byte| *byte == 0)?;
                 core::str::from_utf8(text.get(..end)?).ok()
             };
             let strings = string(name)
                 .zip(string(value))
-                .ok_or_else(|| bad("a string is not in the section"))?;
-            table.push_record(kind, strings, *chid);
+                .ok_or_else(|| bad("no text of up to 4096 bytes is where a string should be"))?;
+            if table.push_record(kind, strings, *chid) {
+                let (name, value) = strings;
+                budget = budget
+                    .checked_sub(name.len().saturating_add(value.len()))
+                    .ok_or_else(|| bad("the strings are used too often"))?;
+            }
         }
         let offset = section.len() as u64;
         Err(Error::BadContent {
@@ -213,17 +223,25 @@ impl HardwareIds {
         })
     }
 
-    /// Records of one device follow each other, so only the last device can be the same one.
-    fn push_record(&mut self, kind: DeviceKind, (name, value): (&str, &str), chid: [u8; 16]) {
+    /// Records of one device follow each other, so only the last device can be the same one. Says whether it is new.
+    fn push_record(
+        &mut self,
+        kind: DeviceKind,
+        (name, value): (&str, &str),
+        chid: [u8; 16],
+    ) -> bool {
         match self.devices.last_mut() {
             Some(last)
                 if (last.kind, last.name.as_str(), last.value.as_str()) == (kind, name, value) =>
             {
                 last.chids.push(chid);
+                false
             }
-            _ => self
-                .devices
-                .push(Device::new(kind, name, value, [chid].into())),
+            _ => {
+                self.devices
+                    .push(Device::new(kind, name, value, [chid].into()));
+                true
+            }
         }
     }
 }

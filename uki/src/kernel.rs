@@ -60,6 +60,12 @@ impl Kernel {
     /// [`Error::NotAKernel`] with what was found instead; [`Error::Truncated`] or [`Error::SectionTruncated`] for a
     /// kernel of which only the beginning is there.
     pub fn identify(file: &impl ReadAt) -> Result<Self, Error> {
+        let mut budget = SEARCH_LIMIT;
+        Self::identify_within(file, &mut budget)
+    }
+
+    /// As [`Kernel::identify`], with how many bytes may be searched for the version; what was searched is taken off.
+    pub(crate) fn identify_within(file: &impl ReadAt, budget: &mut u64) -> Result<Self, Error> {
         let head = copy(file, "kernel", 0, file.size().min(0x240))?;
         if !head.starts_with(b"MZ") {
             return Err(Error::NotAKernel {
@@ -77,7 +83,7 @@ impl Kernel {
         Ok(Self {
             format,
             machine: headers.machine,
-            version: version(file, &head, format)?,
+            version: version(file, &head, format, budget)?,
             nx_compat: headers.dll_characteristics & NX_COMPAT != 0,
             mixed_mode: headers
                 .section(&SectionName::from_header(*b".compat\0"))
@@ -204,7 +210,12 @@ fn format(head: &[u8], headers: &Headers) -> Option<KernelFormat> {
     }
 }
 
-fn version(file: &impl ReadAt, head: &[u8], format: KernelFormat) -> Result<Option<String>, Error> {
+fn version(
+    file: &impl ReadAt,
+    head: &[u8],
+    format: KernelFormat,
+    budget: &mut u64,
+) -> Result<Option<String>, Error> {
     let word = |text: &[u8]| {
         let text = text.split(|byte| *byte == 0 || *byte == b' ').next()?;
         let text = core::str::from_utf8(text)
@@ -241,18 +252,48 @@ fn version(file: &impl ReadAt, head: &[u8], format: KernelFormat) -> Result<Opti
                 file.size().saturating_sub(start).min(128),
             )?))
         }
-        KernelFormat::Zboot(compression) => zboot_version(file, head, compression),
-        _ => {
-            let mut offset = 0;
-            search(|buffer| {
-                let left =
-                    usize::try_from(file.size().saturating_sub(offset)).unwrap_or(usize::MAX);
-                let len = left.min(buffer.len());
-                file.read_at(offset, buffer.get_mut(..len).unwrap_or_default())?;
-                offset = offset.saturating_add(len as u64);
-                Ok(len)
-            })
-        }
+        KernelFormat::Zboot(compression) => zboot_version(file, head, compression, budget),
+        _ => search_file(file, budget),
+    }
+}
+
+fn search_file(file: &impl ReadAt, budget: &mut u64) -> Result<Option<String>, Error> {
+    let mut offset = 0;
+    search(budget, |buffer| {
+        let left = usize::try_from(file.size().saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = left.min(buffer.len());
+        file.read_at(offset, buffer.get_mut(..len).unwrap_or_default())?;
+        offset = offset.saturating_add(len as u64);
+        Ok(len)
+    })
+}
+
+/// The version of any kernel: of one that a stub can start, of an ELF file, of one that is compressed as a whole when this
+/// build can unpack it.
+///
+/// # Errors
+///
+/// As [`Kernel::identify`].
+///
+/// # Examples
+///
+/// ```
+/// let elf = b"\x7fELF...Linux version 6.12.1 (someone@somewhere) #1";
+/// assert_eq!(uki::kernel_version(&&elf[..])?.as_deref(), Some("6.12.1"));
+/// # Ok::<(), uki::Error>(())
+/// ```
+pub fn kernel_version(file: &impl ReadAt) -> Result<Option<String>, Error> {
+    let mut budget = SEARCH_LIMIT;
+    let budget = &mut budget;
+    match Kernel::identify_within(file, budget) {
+        Err(Error::NotAKernel {
+            found: NotAKernel::Elf | NotAKernel::OtherPe,
+        }) => search_file(file, budget),
+        #[cfg(feature = "std")]
+        Err(Error::NotAKernel {
+            found: NotAKernel::Compressed(compression),
+        }) => packed_version(file, 0, file.size(), compression, budget),
+        other => Ok(other?.version),
     }
 }
 
@@ -261,8 +302,8 @@ fn zboot_version(
     file: &impl ReadAt,
     head: &[u8],
     compression: Compression,
+    budget: &mut u64,
 ) -> Result<Option<String>, Error> {
-    use crate::uki::{Window, WindowReader};
     let field = |offset| {
         at(head, offset)
             .map(u32::from_le_bytes)
@@ -278,6 +319,20 @@ fn zboot_version(
             available,
         });
     }
+    packed_version(file, offset, len, compression, budget)
+}
+
+#[cfg(feature = "std")]
+fn packed_version(
+    file: &impl ReadAt,
+    offset: u64,
+    len: u64,
+    compression: Compression,
+    budget: &mut u64,
+) -> Result<Option<String>, Error> {
+    use std::io::Read;
+
+    use crate::uki::{Window, WindowReader};
     let payload = WindowReader {
         window: Window {
             source: file,
@@ -286,43 +341,60 @@ fn zboot_version(
         },
         position: 0,
     };
-    let Some(mut plain) = compression.decoder(payload) else {
+    // A payload that cannot be unpacked is the boot's problem; here it only hides the version.
+    let payload = std::io::BufReader::with_capacity(BUFFER_LEN, payload);
+    let Ok(Some(plain)) = compression.decoder(payload) else {
         return Ok(None);
     };
-    // A payload that cannot be unpacked is the boot's problem; here it only hides the version.
-    Ok(search(|buffer| plain.read(buffer).map_err(Error::io("compressed kernel"))).unwrap_or(None))
+    let mut plain = plain.take(crate::compression::max_plain_len(len));
+    let found = search(budget, |buffer| {
+        plain.read(buffer).map_err(Error::io("compressed kernel"))
+    });
+    Ok(found.unwrap_or(None))
 }
 
 #[cfg(not(feature = "std"))]
-fn zboot_version(_: &impl ReadAt, _: &[u8], _: Compression) -> Result<Option<String>, Error> {
+fn zboot_version(
+    _: &impl ReadAt,
+    _: &[u8],
+    _: Compression,
+    _: &mut u64,
+) -> Result<Option<String>, Error> {
     Ok(None)
 }
 
-/// Looks for `Linux version X (`, the banner that every kernel holds, in up to 1 GiB.
+/// More than any kernel is long; what unpacks to more is no kernel.
+pub(crate) const SEARCH_LIMIT: u64 = 512 << 20;
+
+const BUFFER_LEN: usize = 1 << 16;
+
+/// Looks for `Linux version X (`, the banner that every kernel holds, in at most `budget` bytes.
 fn search(
+    budget: &mut u64,
     mut read: impl FnMut(&mut [u8]) -> Result<usize, Error>,
 ) -> Result<Option<String>, Error> {
     const BANNER: &[u8] = b"Linux version ";
     const OVERLAP: usize = 128;
-    let mut buffer = vec![0; 1 << 16];
+    let mut buffer = vec![0; BUFFER_LEN];
     let mut kept: usize = 0;
-    for _ in 0..1 << 20 {
-        let got = read(buffer.get_mut(kept..).unwrap_or_default())?;
+    while *budget != 0 {
+        let room = usize::try_from(*budget)
+            .unwrap_or(usize::MAX)
+            .min(BUFFER_LEN.saturating_sub(kept));
+        let end = kept.saturating_add(room);
+        let got = read(buffer.get_mut(kept..end).unwrap_or_default())?;
+        *budget = budget.saturating_sub(got as u64);
         let filled = kept.saturating_add(got);
-        let window = buffer.get(..filled).unwrap_or_default();
-        for (start, _) in window
-            .windows(BANNER.len())
-            .enumerate()
-            .filter(|(_, found)| *found == BANNER)
-        {
-            let text = window
-                .get(start.saturating_add(BANNER.len())..)
-                .unwrap_or_default();
-            if let Some(found) =
-                banner_version(text.get(..OVERLAP.min(text.len())).unwrap_or_default())
+        let mut rest = buffer.get(..filled).unwrap_or_default();
+        while let Some(start) = rest.iter().position(|byte| *byte == b'L') {
+            rest = rest.get(start..).unwrap_or_default();
+            if let Some(text) = rest.strip_prefix(BANNER)
+                && let Some(found) =
+                    banner_version(text.get(..OVERLAP.min(text.len())).unwrap_or_default())
             {
                 return Ok(Some(found));
             }
+            rest = rest.get(1..).unwrap_or_default();
         }
         if got == 0 {
             return Ok(None);
@@ -352,7 +424,8 @@ mod tests {
             let mut text: Vec<u8> = vec![b'.'; lead];
             text.extend_from_slice(b"Linux version %s (x) Linux version 6.12.1-Foo (a@b) #1");
             let mut rest = &text[..];
-            let found = search(|buffer| {
+            let mut budget = SEARCH_LIMIT;
+            let found = search(&mut budget, |buffer| {
                 let len = rest.len().min(buffer.len());
                 buffer[..len].copy_from_slice(&rest[..len]);
                 rest = &rest[len..];

@@ -3,7 +3,7 @@
 use crate::headers::{Headers, NX_COMPAT};
 use crate::read_at::copy;
 use crate::source::SourceAt;
-use crate::{Error, Kernel, Machine, NotAKernel, SectionName, Source};
+use crate::{Error, Kernel, Machine, NotAKernel, SectionName, Source, kernel_version};
 
 /// What the builder needs to know of a kernel.
 pub(crate) struct KernelInput {
@@ -24,9 +24,9 @@ impl KernelInput {
             let headers = Headers::read(&SourceAt::new(&source)?).ok();
             let nx_compat =
                 headers.is_none_or(|headers| headers.dll_characteristics & NX_COMPAT != 0);
-            let kernel = Kernel::identify(&SourceAt::new(&source)?).ok();
+            let version = kernel_version(&SourceAt::new(&source)?).unwrap_or(None);
             return Ok(Self {
-                version: kernel.and_then(|kernel| kernel.version().map(String::from)),
+                version,
                 source,
                 nx_compat,
             });

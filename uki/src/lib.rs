@@ -11,6 +11,8 @@ mod finding;
 #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "writing needs std"))]
 mod headers;
 mod hwids;
+#[cfg(feature = "json")]
+mod hwids_json;
 mod kernel;
 mod lint;
 mod machine;
@@ -58,8 +60,8 @@ pub use error::{BoxError, Error};
 pub use finding::{Check, Finding, Severity};
 pub use headers::Section;
 pub use hwids::{Device, DeviceKind, HardwareIds};
-pub use kernel::{Kernel, KernelFormat, NotAKernel};
-pub use lint::lint;
+pub use kernel::{Kernel, KernelFormat, NotAKernel, kernel_version};
+pub use lint::{lint, lint_passed_cmdline};
 pub use machine::Machine;
 pub use osrel::EnvText;
 pub use profile_view::ProfileView;

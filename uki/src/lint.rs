@@ -5,9 +5,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::headers::NX_COMPAT;
+use crate::kernel::SEARCH_LIMIT;
 use crate::{
     Check, EnvText, Error, Finding, ProfileView, ReadAt, Section, SectionName, Uki, sbat_entries,
 };
+
+mod content;
+mod layout;
 
 /// Looks for everything that [`Check`] lists. Keys and signatures are not looked into: that needs hashes.
 ///
@@ -25,7 +29,11 @@ use crate::{
 /// # Ok::<(), uki::Error>(())
 /// ```
 pub fn lint<S: ReadAt>(uki: &Uki<S>) -> Result<Vec<Finding>, Error> {
-    let mut findings = Findings(Vec::new());
+    let mut findings = Findings {
+        found: Vec::new(),
+        search_budget: SEARCH_LIMIT,
+        copy_budget: COPY_LIMIT,
+    };
     findings.layout(uki);
     findings.names(uki);
     findings.sbat(uki)?;
@@ -36,20 +44,76 @@ pub fn lint<S: ReadAt>(uki: &Uki<S>) -> Result<Vec<Finding>, Error> {
     let is_stub = uki.stub().name() == "systemd-stub";
     if uki.stub().is_addon() || !is_stub && uki.is_addon() {
         findings.addon(uki);
+        findings.contents(uki, &uki.base())?;
     } else {
         for profile in profiles.iter().take(MAX_PROFILES) {
             findings.profile(uki, profile)?;
         }
         findings.profile_ids(uki, &profiles)?;
     }
-    Ok(findings.0)
+    Ok(findings.found)
+}
+
+/// What becomes of a command line that a boot menu or firmware passes to the image, `@N` for a profile included: a
+/// [`Check::CmdlineIgnored`] for each profile that has its own, which wins under Secure Boot.
+///
+/// # Examples
+///
+/// ```
+/// # use uki::{Builder, Stub, Uki, lint_passed_cmdline};
+/// # let kernel = &include_bytes!("../tests/vectors/kernel.efi")[..];
+/// # let mut image = Vec::new();
+/// # let stub = Stub::parse(include_bytes!("../tests/vectors/stub.efi"))?;
+/// # Builder::new(stub).linux(kernel).cmdline("ro").plan()?.write_to(&mut image)?;
+/// let uki = Uki::parse(&image)?;
+/// let findings = lint_passed_cmdline(&uki, "debug");
+/// assert_eq!(findings[0].check.code(), "cmdline-ignored");
+/// assert!(lint_passed_cmdline(&uki, "@1").is_empty()); // only chooses a profile
+/// # Ok::<(), uki::Error>(())
+/// ```
+#[must_use]
+pub fn lint_passed_cmdline<S: ReadAt>(uki: &Uki<S>, passed: &str) -> Vec<Finding> {
+    let digits = passed.strip_prefix('@').map(|rest| {
+        let end = rest.find(|c: char| !c.is_ascii_digit());
+        rest.split_at(end.unwrap_or(rest.len()))
+    });
+    let (chosen, rest) = match digits {
+        Some((digits, rest))
+            if !digits.is_empty() && (rest.is_empty() || rest.starts_with(' ')) =>
+        {
+            (digits.parse::<usize>().ok(), rest)
+        }
+        _ => (None, passed),
+    };
+    let profiles = uki.profiles();
+    let booted = profiles.iter().take(MAX_PROFILES).filter(|profile| {
+        chosen.is_none_or(|chosen| profile.index().is_none_or(|index| index == chosen))
+    });
+    booted
+        .filter(|profile| {
+            !rest.trim().is_empty() && profile.section(&SectionName::CMDLINE).is_some()
+        })
+        .map(|profile| Finding {
+            check: Check::CmdlineIgnored,
+            section: Some(SectionName::CMDLINE),
+            profile: profile.index(),
+        })
+        .collect()
 }
 
 const MAX_PROFILES: usize = 256;
 /// Longest text that is looked into.
-const MAX_TEXT: u64 = 1 << 20;
+const MAX_TEXT: u64 = 1 << 14;
+/// How many bytes are copied to look into sections; 256 profiles could all claim the whole file as theirs.
+const COPY_LIMIT: u64 = 64 << 20;
 
-struct Findings(Vec<Finding>);
+struct Findings {
+    found: Vec<Finding>,
+    /// How many bytes may still be searched for versions of kernels.
+    search_budget: u64,
+    /// How many bytes may still be copied.
+    copy_budget: u64,
+}
 
 impl Findings {
     fn add(&mut self, check: Check, section: Option<SectionName>, profile: Option<usize>) {
@@ -58,49 +122,8 @@ impl Findings {
             section,
             profile,
         };
-        if self.0.last() != Some(&finding) {
-            self.0.push(finding);
-        }
-    }
-
-    fn layout<S>(&mut self, uki: &Uki<S>) {
-        let headers = &uki.headers;
-        if headers.subsystem != 10 {
-            self.add(Check::Subsystem, None, None);
-        }
-        let mut before: Option<&Section> = None;
-        for section in headers
-            .sections
-            .iter()
-            .filter(|section| section.virtual_len != 0)
-        {
-            let name = Some(section.name);
-            if section.end() > u64::from(headers.image_len) || section.end() > u64::from(u32::MAX) {
-                self.add(Check::AddressWrapped, name, None);
-            }
-            let is_aligned = |value: u64, align: u64| value.checked_rem(align) == Some(0);
-            if !is_aligned(section.virtual_address(), headers.section_alignment)
-                || section.raw_len != 0 && !is_aligned(section.raw_offset(), headers.file_alignment)
-            {
-                self.add(Check::SectionAlignment, name, None);
-            }
-            if section.virtual_address() < u64::from(headers.headers_len) {
-                self.add(Check::HeaderOverlap, name, None);
-            }
-            let flags = Section::WRITE | Section::EXECUTE;
-            if section.characteristics & flags == flags {
-                self.add(Check::WritableCode, name, None);
-            }
-            match before {
-                Some(before) if before.address > section.address => {
-                    self.add(Check::SectionOrder, name, None)
-                }
-                Some(before) if before.end() > section.virtual_address() => {
-                    self.add(Check::SectionOverlap, name, None)
-                }
-                _ => {}
-            }
-            before = Some(section);
+        if self.found.last() != Some(&finding) {
+            self.found.push(finding);
         }
     }
 
@@ -139,9 +162,18 @@ impl Findings {
             self.add(Check::SbatMissing, None, None);
             return Ok(());
         };
+        // shim passes over a section that is longer in memory than in the file, and then finds none.
         let text = text(uki, section)?;
-        if !text.starts_with(b"sbat,") {
+        if !text.starts_with(b"sbat,") || section.zero_fill() != 0 {
             self.add(Check::SbatInvalid, name, None);
+        }
+        let all = uki.sections().iter();
+        if all
+            .filter(|other| other.name.header_bytes() == SectionName::SBAT.header_bytes())
+            .count()
+            > 1
+        {
+            self.add(Check::SbatDuplicate, name, None);
         }
         let mut generations = BTreeMap::new();
         for entry in sbat_entries(&text) {
@@ -195,6 +227,10 @@ impl Findings {
         if profile.section(&Name::CMDLINE).is_none() {
             self.add(Check::CmdlineOpen, None, index);
         }
+        if profile.section(&Name::OSREL).is_none() && index.is_none_or(|index| index == 0) {
+            self.add(Check::OsrelMissing, None, index);
+        }
+        self.contents(uki, profile)?;
         let key = profile.section(&Name::PCRPKEY);
         match (key, profile.section(&Name::PCRSIG)) {
             (None, Some(_)) => self.add(Check::PcrkeyMissing, None, index),
@@ -217,7 +253,7 @@ impl Findings {
         linux: &Section,
     ) -> Result<(), Error> {
         let (name, index) = (Some(SectionName::LINUX), profile.index());
-        let kernel = match uki.kernel(linux) {
+        let kernel = match uki.kernel_within(linux, &mut self.search_budget) {
             Ok(kernel) => kernel,
             #[cfg(feature = "std")]
             Err(error @ Error::Io { .. }) => return Err(error),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use crate::part::Mark;
+use crate::profile_view::NameIndex;
 use crate::write::Writer;
 use crate::{BoxError, Error, Part, PcrsigTurn, ProfileView, Section, SectionName, Source, StubId};
 
@@ -36,6 +37,7 @@ use crate::{BoxError, Error, Part, PcrsigTurn, ProfileView, Section, SectionName
 pub struct Plan {
     pub(crate) stub: StubId,
     pub(crate) sections: Vec<Section>,
+    pub(crate) names: NameIndex,
     pub(crate) segments: Vec<Segment>,
     pub(crate) len: u64,
 }
@@ -83,7 +85,13 @@ impl Plan {
     /// The profiles that the stub will see.
     #[must_use]
     pub fn profiles(&self) -> Vec<ProfileView<'_>> {
-        ProfileView::all(&self.sections)
+        ProfileView::all(&self.sections, &self.names)
+    }
+
+    /// The base: the sections before the first `.profile`.
+    #[must_use]
+    pub fn base(&self) -> ProfileView<'_> {
+        ProfileView::base(&self.sections, &self.names)
     }
 
     /// Writes the image without anyone looking on.

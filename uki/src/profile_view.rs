@@ -1,5 +1,10 @@
 //! Which sections the stub sees when a profile is booted.
 
+#![cfg_attr(
+    not(test),
+    warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)
+)]
+
 use alloc::vec::Vec;
 
 use crate::{Section, SectionName};
@@ -12,47 +17,42 @@ use crate::{Section, SectionName};
 #[derive(Clone, Copy, Debug)]
 pub struct ProfileView<'a> {
     index: Option<usize>,
-    own: &'a [Section],
-    base: &'a [Section],
+    table: &'a [Section],
+    names: &'a NameIndex,
+    /// Places in the table: from, to.
+    own: (usize, usize),
+    base: (usize, usize),
 }
 
 impl<'a> ProfileView<'a> {
-    pub(crate) fn all(sections: &'a [Section]) -> Vec<Self> {
-        let starts: Vec<usize> = (0..sections.len())
-            .filter(|index| {
-                sections
-                    .get(*index)
-                    .is_some_and(|section| section.name.same(&SectionName::PROFILE))
-            })
-            .collect();
-        if starts.is_empty() {
-            return [Self::base(sections)].into();
+    pub(crate) fn all(table: &'a [Section], names: &'a NameIndex) -> Vec<Self> {
+        let base = Self::base(table, names);
+        if names.profiles.is_empty() {
+            return [base].into();
         }
-        let base = Self::base(sections).own;
-        let ends = starts.iter().skip(1).copied().chain([sections.len()]);
-        let profiles = starts
+        let ends = names.profiles.iter().skip(1).copied().chain([table.len()]);
+        let profiles = names
+            .profiles
             .iter()
             .zip(ends)
             .enumerate()
             .map(|(index, (start, end))| Self {
                 index: Some(index),
-                own: sections.get(*start..end).unwrap_or_default(),
-                base,
+                own: (*start, end),
+                base: base.own,
+                ..base
             });
         profiles.collect()
     }
 
-    pub(crate) fn base(sections: &'a [Section]) -> Self {
-        let end = sections
-            .iter()
-            .position(|section| section.name.same(&SectionName::PROFILE));
-        let own = sections
-            .get(..end.unwrap_or(sections.len()))
-            .unwrap_or_default();
+    pub(crate) fn base(table: &'a [Section], names: &'a NameIndex) -> Self {
+        let end = names.profiles.first().copied().unwrap_or(table.len());
         Self {
             index: None,
-            own,
-            base: &[],
+            table,
+            names,
+            own: (0, end),
+            base: (0, 0),
         }
     }
 
@@ -71,8 +71,22 @@ impl<'a> ProfileView<'a> {
     /// All sections of a name that the stub may choose from, best first: for names that may repeat
     /// ([`SectionName::may_repeat`]) it takes the first that fits the hardware.
     pub fn candidates(&self, name: &SectionName) -> impl Iterator<Item = &'a Section> {
-        let all = self.own.iter().chain(self.base);
-        all.filter(move |section| section.virtual_len != 0 && section.name.same(name))
+        let Self {
+            table, names, own, ..
+        } = *self;
+        let (base, name) = (self.base, *name);
+        let rank = name.rank();
+        let known = [own, base]
+            .into_iter()
+            .flat_map(move |part| rank.map_or(&[][..], |rank| names.places(rank, part)))
+            .filter_map(|(_, place)| table.get(*place));
+        // Names without a meaning are not indexed: nobody asks for them often.
+        let walked = [own, base]
+            .into_iter()
+            .flat_map(move |(start, end)| table.get(start..end).unwrap_or_default())
+            .take(if rank.is_none() { usize::MAX } else { 0 })
+            .filter(move |section| section.virtual_len != 0 && section.name.same(&name));
+        known.chain(walked)
     }
 
     /// The sections in the order in which the stub measures them, `.pcrsig` included although it is never measured.
@@ -87,6 +101,48 @@ impl<'a> ProfileView<'a> {
     /// Whether a section stands in the profile itself and does not come from the base.
     #[must_use]
     pub fn owns(&self, section: &Section) -> bool {
-        self.own.iter().any(|own| own.index == section.index)
+        (self.own.0..self.own.1).contains(&section.index)
+    }
+}
+
+/// Where the sections with a meaning stand, by name: an image can have 65,535 of them and 256 profiles.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct NameIndex {
+    /// Rank of the name and place in the table, sorted. Empty sections are not there.
+    places: Vec<(usize, usize)>,
+    /// Where profiles start.
+    profiles: Vec<usize>,
+}
+
+impl NameIndex {
+    pub(crate) fn of(table: &[Section]) -> Self {
+        let ranks = || {
+            table
+                .iter()
+                .enumerate()
+                .filter_map(|(place, section)| Some((section.name.rank()?, place)))
+        };
+        let mut places: Vec<_> = ranks()
+            .filter(|(_, place)| {
+                table
+                    .get(*place)
+                    .is_some_and(|found| found.virtual_len != 0)
+            })
+            .collect();
+        places.sort_unstable();
+        let profile = SectionName::PROFILE.rank();
+        Self {
+            places,
+            profiles: ranks()
+                .filter(|(rank, _)| Some(*rank) == profile)
+                .map(|(_, place)| place)
+                .collect(),
+        }
+    }
+
+    fn places(&self, rank: usize, (start, end): (usize, usize)) -> &[(usize, usize)] {
+        let from = self.places.partition_point(|at| *at < (rank, start));
+        let to = self.places.partition_point(|at| *at < (rank, end));
+        self.places.get(from..to).unwrap_or_default()
     }
 }

@@ -128,7 +128,13 @@ impl SectionName {
     /// Whether the UKI specification gives this name a meaning.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        Self::CANONICAL.contains(&Self::normal(self))
+        self.rank().is_some()
+    }
+
+    /// The place in [`SectionName::CANONICAL`].
+    pub(crate) fn rank(&self) -> Option<usize> {
+        let name = self.normal();
+        Self::CANONICAL.iter().position(|found| *found == name)
     }
 
     /// Whether a stub that knows the section measures it into PCR 11.

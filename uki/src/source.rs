@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{Compression, Error, ReadAt};
+use crate::{Compression, Error, ReadAt, SectionName, compression};
 
 type Open = dyn Fn() -> io::Result<Box<dyn Read>> + Send + Sync;
 
@@ -215,8 +215,18 @@ impl Source {
 
     /// The plain bytes of a compressed source; their number is found by unpacking once.
     pub(crate) fn unpacked(self, compression: Compression) -> Result<Self, Error> {
-        let len = io::copy(&mut decoder(compression, &self)?, &mut io::sink())
-            .map_err(Error::io(self.name()))?;
+        let limit = compression::max_plain_len(self.len()?).min(u32::MAX.into());
+        let mut plain = decoder(compression, &self)?.take(limit.saturating_add(1));
+        let len = io::copy(&mut plain, &mut io::sink())
+            .map_err(Error::io(packed_name(&self, compression)))?;
+        drop(plain);
+        if len > limit {
+            return Err(Error::BadContent {
+                section: SectionName::LINUX,
+                offset: 0,
+                reason: "it unpacks to more than any kernel",
+            });
+        }
         Ok(Self(Kind::Plain {
             of: Box::new(self),
             compression,
@@ -240,8 +250,14 @@ impl Source {
     }
 }
 
+fn packed_name(of: &Source, compression: Compression) -> String {
+    format!("{} ({compression})", of.name())
+}
+
 fn decoder(compression: Compression, of: &Source) -> Result<Box<dyn Read + '_>, Error> {
-    let plain = compression.decoder(io::BufReader::new(of.open()?));
+    let plain = compression
+        .decoder(io::BufReader::new(of.open()?))
+        .map_err(Error::io(packed_name(of, compression)))?;
     plain.ok_or(Error::NotAKernel {
         found: crate::NotAKernel::Compressed(compression),
     })

@@ -23,6 +23,11 @@ const MAX_LEN: u64 = 64 << 20;
 /// assert_eq!(error.to_string(), "content of .splash, byte 0: no bitmap (BM) header");
 /// ```
 pub fn check_splash(bitmap: &[u8]) -> Result<(u32, u32), Error> {
+    check_splash_head(bitmap, bitmap.len() as u64)
+}
+
+/// As [`check_splash`], with the headers of a picture that is `len` bytes long.
+pub(crate) fn check_splash_head(bitmap: &[u8], len: u64) -> Result<(u32, u32), Error> {
     let bad = |offset: u64, reason| Error::BadContent {
         section: SectionName::SPLASH,
         offset,
@@ -43,8 +48,8 @@ pub fn check_splash(bitmap: &[u8]) -> Result<(u32, u32), Error> {
             .and_then(|rest| rest.first_chunk())
             .map(|found| u16::from_le_bytes(*found))
     };
-    let short = || bad(bitmap.len() as u64, "ends inside the bitmap's headers");
-    if u64::from(u32_at(2).ok_or_else(short)?) != bitmap.len() as u64 {
+    let short = || bad(len, "ends inside the bitmap's headers");
+    if u64::from(u32_at(2).ok_or_else(short)?) != len {
         return Err(bad(
             2,
             "the size in the bitmap's header is not that of the file",
@@ -54,7 +59,7 @@ pub fn check_splash(bitmap: &[u8]) -> Result<(u32, u32), Error> {
     if header_len < 40 {
         return Err(bad(14, "bitmap header shorter than 40 bytes"));
     }
-    if u64::from(header_len).saturating_add(14) > bitmap.len() as u64 {
+    if u64::from(header_len).saturating_add(14) > len {
         return Err(short());
     }
     let (width, height) = u32_at(18).zip(u32_at(22)).ok_or_else(short)?;
@@ -77,7 +82,7 @@ pub fn check_splash(bitmap: &[u8]) -> Result<(u32, u32), Error> {
         .div_ceil(32)
         .saturating_mul(4);
     let data_len = row.saturating_mul(height.into());
-    if u64::from(data_offset).saturating_add(data_len) > bitmap.len() as u64 {
+    if u64::from(data_offset).saturating_add(data_len) > len {
         return Err(bad(10, "the picture's rows are not all in the file"));
     }
     if u64::from(width)

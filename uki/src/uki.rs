@@ -137,13 +137,13 @@ impl<S: ReadAt> Uki<S> {
     /// What the stub can boot: each profile with the sections it sees, or the base alone when there is none.
     #[must_use]
     pub fn profiles(&self) -> Vec<ProfileView<'_>> {
-        ProfileView::all(&self.headers.sections)
+        ProfileView::all(&self.headers.sections, &self.headers.names)
     }
 
     /// The base: the sections before the first `.profile`.
     #[must_use]
     pub fn base(&self) -> ProfileView<'_> {
-        ProfileView::base(&self.headers.sections)
+        ProfileView::base(&self.headers.sections, &self.headers.names)
     }
 
     /// What the file holds of a section, copied; never more than the file is long.
@@ -175,11 +175,24 @@ impl<S: ReadAt> Uki<S> {
     ///
     /// [`Error::NotAKernel`], or whatever the source returns.
     pub fn kernel(&self, section: &Section) -> Result<Kernel, Error> {
-        Kernel::identify(&Window {
+        Kernel::identify(&self.window(section))
+    }
+
+    /// As [`Uki::kernel`], with how many bytes may be searched for the version.
+    pub(crate) fn kernel_within(
+        &self,
+        section: &Section,
+        budget: &mut u64,
+    ) -> Result<Kernel, Error> {
+        Kernel::identify_within(&self.window(section), budget)
+    }
+
+    fn window(&self, section: &Section) -> Window<'_, S> {
+        Window {
             source: &self.source,
             offset: section.raw_offset(),
             len: section.file_len(),
-        })
+        }
     }
 
     /// The bytes that the stub sees and measures, zeros that the loader adds included.
@@ -187,11 +200,7 @@ impl<S: ReadAt> Uki<S> {
     pub fn reader(&self, section: &Section) -> impl std::io::Read {
         use std::io::Read;
         let file = WindowReader {
-            window: Window {
-                source: &self.source,
-                offset: section.raw_offset(),
-                len: section.file_len(),
-            },
+            window: self.window(section),
             position: 0,
         };
         file.chain(std::io::repeat(0).take(section.zero_fill()))

@@ -20,7 +20,7 @@ fn sample() -> Vec<u8> {
         &builder()
             .cmdline("quiet")
             .os_release("ID=example\nNAME=\"An Example\"\n")
-            .initrd(&[5; 3000])
+            .initrd([&b"070701"[..], &[5; 2994]].concat())
             .profile(Profile::new("ID=main"))
             .profile(Profile::new("ID=second").cmdline("second"))
             .plan()
@@ -243,6 +243,77 @@ fn as_many_sections_as_can_be_counted_are_read_in_linear_time() {
     assert!(Edit::new(image).unwrap().remove_profile(7).plan().is_err());
 }
 
+/// An image with as many sections as can be counted, all of these names in turn, and data where `data` says.
+fn crowded(names: &[&[u8; 8]], fields: impl Fn(u32) -> [u32; 4]) -> Vec<u8> {
+    let mut image = vector("stub.efi");
+    image[PE + 6..PE + 8].copy_from_slice(&0xffff_u16.to_le_bytes());
+    image.truncate(OPTIONAL + 240);
+    for (index, name) in (0..0xffff_u32).zip(names.iter().cycle()) {
+        image.extend_from_slice(&name[..]);
+        let [virtual_len, address, raw_len, raw_offset] = fields(index);
+        let rest = [
+            virtual_len,
+            address,
+            raw_len,
+            raw_offset,
+            0,
+            0,
+            0,
+            0x4000_0040,
+        ];
+        image.extend(rest.into_iter().flat_map(u32::to_le_bytes));
+    }
+    image.resize(image.len().next_multiple_of(512) + 512, b'L');
+    image
+}
+
+#[test]
+fn no_table_of_sections_makes_reading_linting_or_editing_slow() {
+    let start = std::time::Instant::now();
+    let profile = b".profile";
+    let mut tables: Vec<Vec<&[u8; 8]>> = vec![
+        vec![b".dtbauto"],
+        vec![b".linux\0\0"],
+        vec![b"unknown\0"],
+        vec![b".cmdline", b".linux\0\0", b".osrel\0\0", b".hwids\0\0"],
+        vec![b".efifw\0\0", b".splash\0"],
+    ];
+    // A base full of sections, and 256 profiles that all see it.
+    for name in [b".dtbauto", b".linux\0\0", b"unknown\0"] {
+        let mut names = vec![name; 0xffff - 256];
+        names.extend([profile; 256]);
+        tables.push(names);
+    }
+    for names in tables {
+        let lens: [fn(u32) -> [u32; 4]; 3] = [
+            // All claim the whole file.
+            |index| [0x28_0000, 0x30_0000 + index, 0x28_0000, 0],
+            // Nothing in the file, and rising addresses.
+            |index| [1, 0x30_0000 + index * 0x1000, 0, 0],
+            |_| [0, 0, 0, 0],
+        ];
+        for fields in lens {
+            let image = crowded(&names, fields);
+            let uki = Uki::parse(&image).unwrap();
+            let _ = lint(&uki).unwrap();
+            for view in uki.profiles().iter().take(256) {
+                for name in SectionName::CANONICAL {
+                    let _ = view.section(&name);
+                }
+            }
+            let edit = || Edit::new(&image[..]).unwrap();
+            let _ = edit().remove(None, SectionName::DTBAUTO).plan();
+            let _ = edit().set(Some(255), SectionName::CMDLINE, "x").plan();
+            let _ = edit()
+                .remove_profile(255)
+                .add_profile(Profile::new("ID=x"))
+                .plan();
+        }
+    }
+    // Each pair of a section and a profile at a time would take many minutes.
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
 #[test]
 fn names_without_terminator_and_with_odd_bytes_are_kept() {
     let sample = sample();
@@ -384,6 +455,70 @@ fn finds_what_is_wrong_with_an_image() {
                     .set(Some(1), SectionName::CMDLINE, "rd.break")
             }),
         ),
+        ("headers-short", with(sample.clone(), PE + 84, &u32s(0x200))),
+        (
+            "raw-overlap",
+            with(sample.clone(), at(".osrel") + 20, &u32s(0x400)),
+        ),
+        ("entry-point", with(sample.clone(), PE + 40, &u32s(0x10))),
+        (
+            "entry-point",
+            with(sample.clone(), at(".text") + 36, &u32s(0x4000_0020)),
+        ),
+        (
+            "sbat-duplicate",
+            with(sample.clone(), at(".osrel"), b".sbat\0\0\0"),
+        ),
+        (
+            "sbat-invalid",
+            with(sample.clone(), at(".sbat") + 8, &u32s(0x1000)),
+        ),
+        (
+            "cmdline-cut",
+            edited(&sample, |edit| edit.set(None, SectionName::CMDLINE, "a\0b")),
+        ),
+        (
+            "osrel-missing",
+            edited(&sample, |edit| edit.remove(None, SectionName::OSREL)),
+        ),
+        (
+            "pcrpkey-invalid",
+            edited(&sample, |edit| edit.set(None, SectionName::PCRPKEY, "key")),
+        ),
+        (
+            "pcrsig-invalid",
+            edited(&sample, |edit| edit.set(Some(1), SectionName::PCRSIG, "[]")),
+        ),
+        (
+            "splash-invalid",
+            edited(&sample, |edit| edit.set(None, SectionName::SPLASH, "text")),
+        ),
+        (
+            "initrd-unknown",
+            edited(&sample, |edit| edit.set(None, SectionName::INITRD, "text")),
+        ),
+        (
+            "ucode-invalid",
+            edited(&sample, |edit| edit.set(None, SectionName::UCODE, "text")),
+        ),
+        (
+            "devicetree-invalid",
+            edited(&sample, |edit| edit.set(Some(1), SectionName::DTB, "text")),
+        ),
+        (
+            "devicetree-invalid",
+            edited(&sample, |edit| {
+                edit.add(None, SectionName::DTBAUTO, b"\xd0\x0d\xfe\xed\0\x01\0\0")
+            }),
+        ),
+        (
+            "hwids-invalid",
+            edited(&sample, |edit| edit.set(None, SectionName::HWIDS, "text")),
+        ),
+        (
+            "efifw-invalid",
+            edited(&sample, |edit| edit.add(None, SectionName::EFIFW, "text")),
+        ),
         (
             "profile-id",
             edited(&sample, |edit| edit.add_profile(Profile::new("ID=main"))),
@@ -404,7 +539,51 @@ fn finds_what_is_wrong_with_an_image() {
     assert_eq!(codes(&addon(|addon| addon.uname("x"))), ["addon-empty"]);
     assert_eq!(
         codes(&addon(|addon| addon.cmdline("x").splash("x"))),
-        ["addon-ignored"]
+        ["addon-ignored", "splash-invalid"]
+    );
+}
+
+#[test]
+fn contents_as_they_should_be_are_no_findings() {
+    let mut tree = b"\xd0\x0d\xfe\xed".to_vec();
+    tree.extend_from_slice(&48_u32.to_be_bytes());
+    tree.resize(48, 0);
+    let hwids = uki::HardwareIds::new().to_bytes().unwrap();
+    let firmware = uki::FirmwareBundle::new("id", b"capsule")
+        .to_bytes()
+        .unwrap();
+    let built = builder()
+        .cmdline_verbatim(&b"quiet\0\0"[..])
+        .os_release("ID=x")
+        .initrd(&b"\0\0\0\0\x28\xb5\x2f\xfd"[..])
+        .ucode("070701")
+        .dtb(tree.clone())
+        .dtbauto(tree)
+        .hwids(hwids)
+        .efifw(firmware)
+        .pcrpkey(vector("pcr-key.pub.pem"))
+        .pcrsig("\n{}");
+    let image = image(&built.plan().unwrap());
+    let findings = lint(&Uki::parse(&image).unwrap()).unwrap();
+    assert_eq!(findings, []);
+}
+
+#[test]
+fn a_passed_command_line_is_ignored_where_the_image_has_its_own() {
+    let sample = sample();
+    let uki = Uki::parse(&sample).unwrap();
+    let profiles = |passed| -> Vec<Option<usize>> {
+        let found = uki::lint_passed_cmdline(&uki, passed);
+        found.iter().map(|found| found.profile).collect()
+    };
+    assert_eq!(profiles("debug"), [Some(0), Some(1)]);
+    assert_eq!(profiles("@1 debug"), [Some(1)]);
+    assert_eq!(profiles("@1"), []);
+    assert_eq!(profiles("@x debug"), [Some(0), Some(1)]);
+    assert_eq!(profiles(" "), []);
+    assert_eq!(
+        uki::lint_passed_cmdline(&uki, "@0 x")[0].to_string(),
+        "cmdline-ignored: profile 0: .cmdline is there, so under Secure Boot a command line that is passed in is ignored"
     );
 }
 

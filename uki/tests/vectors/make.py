@@ -58,7 +58,8 @@ write("addon-stub.efi", pe([
     (b".sdmagic", b"#### LoaderInfo: systemd-addon 257 ####\0", DATA),
 ]))
 
-kernel = bytearray(pe([(b".text", b"\xc3" * 0x400, CODE)]))
+BANNER = b"Linux version 6.1.0-test (builder@example) (cc) #1 SMP\n\0"
+kernel = bytearray(pe([(b".text", BANNER.rjust(0x400, b"\xc3"), CODE)]))
 kernel[0x1F1] = 1                                    # setup_sects
 kernel[0x202:0x206] = b"HdrS"
 kernel[0x20E:0x210] = struct.pack("<H", 0x100)
