@@ -85,6 +85,7 @@ pub enum Command {
     Sign(SignOptions),
     /// Tell why measured registers differ from the predicted ones
     #[command(after_help = "Example: imager explain uki.efi --pcr11 6c0f…
+         imager explain uki.efi --pcr11 6c0f… --suspect 'cmdline=quiet debug'
          imager explain _out/metal-amd64-secureboot.iso --event-log binary_bios_measurements")]
     Explain(ExplainOptions),
     /// Change a finished UKI; sections that are not named stay byte for byte
@@ -213,6 +214,39 @@ pub struct VariableOptions {
     pub dbx: Option<PathBuf>,
 }
 
+/// What is known of a boot beside the file itself.
+#[derive(Debug, Clone, Default, Args)]
+#[non_exhaustive]
+pub struct BootOptions {
+    /// Entry of the boot menu, by the name of its UKI or .conf file [default: what loader.conf says]
+    #[arg(long, value_name = "NAME")]
+    pub entry: Option<String>,
+    /// Profile of the UKI, by number [default: 0, or what the boot entry says]
+    #[arg(long, value_name = "N")]
+    pub uki_profile: Option<u32>,
+    /// What the machine picks of .dtbauto and .efifw sections, such as 'dtbauto 0' [default: none]
+    #[arg(long, value_name = "CHOICE")]
+    pub hardware: Option<String>,
+    /// Kernel arguments passed to the UKI from outside
+    #[arg(long, value_name = "TEXT")]
+    pub passed_cmdline: Option<String>,
+    /// The boot has Secure Boot off
+    #[arg(long)]
+    pub secure_boot_off: bool,
+    /// The ISO is booted as a USB stick, not as a CD (PCR 5 has its partition table then)
+    #[arg(long)]
+    pub usb: bool,
+    /// Boot loader that starts the UKI [default: the one on the medium]
+    #[arg(long, value_name = "FILE")]
+    pub loader: Option<PathBuf>,
+    /// Addon beside the UKI, in addition to those on the medium; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub addon: Vec<PathBuf>,
+    /// Credential (.cred) or extension (.raw, .confext.raw) beside the UKI, likewise; may be repeated
+    #[arg(long, value_name = "FILE", visible_alias = "extension")]
+    pub credential: Vec<PathBuf>,
+}
+
 /// `imager predict`.
 #[derive(Debug, Clone, Default, Args)]
 #[non_exhaustive]
@@ -232,27 +266,9 @@ pub struct PredictOptions {
     /// PCR bank; may be repeated [default: all four]
     #[arg(long = "bank", value_name = "BANK")]
     pub banks: Vec<String>,
-    /// Profile of the UKI, by number
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub uki_profile: u32,
-    /// Kernel arguments passed to the UKI from outside
-    #[arg(long, value_name = "TEXT")]
-    pub passed_cmdline: Option<String>,
-    /// The boot has Secure Boot off
-    #[arg(long)]
-    pub secure_boot_off: bool,
-    /// The ISO is booted as a USB stick, not as a CD (PCR 5 has its partition table then)
-    #[arg(long)]
-    pub usb: bool,
-    /// Boot loader that starts the UKI [default: the one in the ISO]
-    #[arg(long, value_name = "FILE")]
-    pub loader: Option<PathBuf>,
-    /// Addon beside the UKI; may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub addon: Vec<PathBuf>,
-    /// Credential beside the UKI; may be repeated
-    #[arg(long, value_name = "FILE")]
-    pub credential: Vec<PathBuf>,
+    /// How it is booted
+    #[command(flatten)]
+    pub boot: BootOptions,
     /// Write systemd-pcrlock components into this folder
     #[arg(long, value_name = "DIR")]
     pub pcrlock: Option<PathBuf>,
@@ -351,6 +367,12 @@ pub struct ExplainOptions {
     /// Measured PCR 7, hexadecimal
     #[arg(long, value_name = "HEX")]
     pub pcr7: Option<String>,
+    /// Another measured register, 4, 5, 9, 12 or 13: NUMBER=HEX; may be repeated
+    #[arg(long, value_name = "N=HEX")]
+    pub pcr: Vec<String>,
+    /// A content that a section may have had: NAME=TEXT or NAME=@FILE; may be repeated
+    #[arg(long, value_name = "SECTION")]
+    pub suspect: Vec<String>,
     /// Bank of the measured values [default: by their length]
     #[arg(long, value_name = "BANK")]
     pub bank: Option<String>,
@@ -363,6 +385,9 @@ pub struct ExplainOptions {
     /// The machine's variables, for PCR 7
     #[command(flatten)]
     pub variables: VariableOptions,
+    /// How it was booted
+    #[command(flatten)]
+    pub boot: BootOptions,
 }
 
 /// `imager edit`.

@@ -4,10 +4,14 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use pcr::{Bank, BootImage, Digest, Pcr11, SectionId};
-use uki::{SectionName, Uki};
+use pcr::{Bank, BootImage, Digest, Pcr11};
+use uki::Uki;
 
 use crate::Error;
+use crate::boot_entry::{self, BootEntry};
+use crate::companions::Companions;
+use crate::esp::Esp;
+use crate::one_pass;
 
 /// A part of a file, as a file of its own.
 #[derive(Debug)]
@@ -87,6 +91,10 @@ pub struct Contents {
     pub enrolment: Vec<(&'static str, Vec<u8>)>,
     /// The first sectors, where a partition table is.
     pub start: Vec<u8>,
+    /// The boot entry that starts the UKI, on a medium.
+    pub entry: Option<BootEntry>,
+    /// What was chosen for the reader.
+    pub notes: Vec<String>,
 }
 
 impl Contents {
@@ -95,6 +103,14 @@ impl Contents {
     /// # Errors
     /// [`Error::Io`], [`Error::Input`] when the file is neither an EFI image nor a medium with a UKI.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        Self::open_entry(path, None)
+    }
+
+    /// As [`Contents::open`], with the boot entry of this name instead of the one that starts by itself.
+    ///
+    /// # Errors
+    /// As [`Contents::open`]; [`Error::Usage`] when there is no such entry.
+    pub fn open_entry(path: &Path, entry: Option<&str>) -> Result<Self, Error> {
         let mut file = File::open(path).map_err(|source| Error::io("read", path, source))?;
         let mut start = Vec::new();
         let len = file
@@ -114,21 +130,20 @@ impl Contents {
                 loader_conf: None,
                 enrolment: Vec::new(),
                 start: Vec::new(),
+                entry: None,
+                notes: Vec::new(),
             });
         }
-        Self::from_medium(path, start)
+        Self::from_medium(path, start, entry)
     }
 
-    fn from_medium(path: &Path, start: Vec<u8>) -> Result<Self, Error> {
-        let esp = crate::esp::Esp::find(path)?;
+    fn from_medium(path: &Path, start: Vec<u8>, entry: Option<&str>) -> Result<Self, Error> {
+        let esp = Esp::find(path)?;
         let read = |name: &str| esp.read(name);
         let loader = esp.find_file("EFI/BOOT", "BOOT", ".EFI");
-        let ukis = esp.list("EFI/Linux", ".efi");
-        let uki = match ukis.as_slice() {
-            [] => return Err(Error::input("medium", path, "no UKI in EFI/Linux")),
-            // systemd-boot sorts by version, newest first; with one UKI there is nothing to choose.
-            [.., last] => esp.part(last)?,
-        };
+        let loader_conf = read("loader/loader.conf")?;
+        let (entry, notes) = boot_entry::choose(&esp, loader_conf.as_deref(), entry)?;
+        let uki = esp.part(&entry.path)?;
         let mut enrolment = Vec::new();
         for (name, file) in [
             ("db", "db.auth"),
@@ -144,10 +159,20 @@ impl Contents {
             path: path.to_owned(),
             uki,
             loader: loader.map(|name| esp.read(&name)).transpose()?.flatten(),
-            loader_conf: read("loader/loader.conf")?,
+            loader_conf,
             enrolment,
             start,
+            entry: Some(entry),
+            notes,
         })
+    }
+
+    /// What lies beside the UKI on the medium.
+    pub(crate) fn companions(&self) -> Result<Companions, Error> {
+        match &self.entry {
+            Some(entry) => Companions::on_medium(&Esp::find(&self.path)?, entry),
+            None => Ok(Companions::default()),
+        }
     }
 
     /// The UKI's headers.
@@ -166,30 +191,25 @@ impl Contents {
         Err(Error::input("UKI", &self.path, "it has no .linux section"))
     }
 
-    /// The section hashes of the UKI for these banks.
+    /// The UKI's sections hashed for these banks, and the image as firmware judges and measures it: both from one pass
+    /// over the file.
     ///
     /// # Errors
     /// As [`Contents::uki`], and read errors.
-    pub fn pcr11(&self, uki: &Uki<uki::Stream<Part>>, banks: &[Bank]) -> Result<Pcr11, Error> {
-        let mut boot = Pcr11::new(
-            pcr::Dialect::identify(uki.stub().name(), uki.stub().version()),
-            banks,
-        );
-        let mut buffer = vec![0; 1 << 20];
-        let names = uki.sections().iter().map(|section| section.name().as_str());
-        for (section, id) in uki.sections().iter().zip(SectionId::in_table(names)) {
-            let mut reader = uki.reader(section);
-            loop {
-                let len = reader
-                    .read(&mut buffer)
-                    .map_err(|source| Error::io("read", &self.path, source))?;
-                if len == 0 {
-                    break;
-                }
-                boot.observe(id, buffer.get(..len).unwrap_or_default());
-            }
+    pub fn hashed(
+        &self,
+        uki: &Uki<uki::Stream<Part>>,
+        banks: &[Bank],
+    ) -> Result<(Pcr11, authenticode::Image), Error> {
+        let failed = |source| Error::io("read", &self.path, source);
+        let mut part = self.uki.again().map_err(failed)?;
+        let len = self.uki.len;
+        let (boot, image) = one_pass::hash(&mut part, len, uki, banks).map_err(failed)?;
+        match image {
+            Ok(image) => Ok((boot, image)),
+            // Images that cannot be hashed while they pass by are looked at again.
+            Err(_) => Ok((boot, self.uki_image()?)),
         }
-        Ok(boot)
     }
 
     /// The UKI as firmware judges and measures it.
@@ -230,27 +250,10 @@ impl Contents {
             .map(Some)
             .map_err(|error| Error::input("boot loader", &self.path, error))
     }
-
-    /// The kernel inside, likewise: firmware measures it when the stub lets it load the kernel.
-    ///
-    /// # Errors
-    /// [`Error::Input`], read errors.
-    pub fn kernel_image(
-        &self,
-        uki: &Uki<uki::Stream<Part>>,
-    ) -> Result<Option<authenticode::Image>, Error> {
-        let Some(section) = uki.base().section(&SectionName::LINUX) else {
-            return Ok(None);
-        };
-        let bytes = uki
-            .bytes(section)
-            .map_err(|error| Error::input("UKI", &self.path, error))?;
-        // A kernel that is no EFI image, or one whose digest tools disagree about, has no predictable measurement.
-        Ok(image(&bytes).ok())
-    }
 }
 
-fn image(bytes: &[u8]) -> Result<authenticode::Image, authenticode::Error> {
+/// An image in memory, hashed for every bank.
+pub(crate) fn image(bytes: &[u8]) -> Result<authenticode::Image, authenticode::Error> {
     let options = authenticode::ImageOptions::new().hashes(&authenticode::HashAlgorithm::ALL);
     authenticode::Image::parse_with(bytes, &options)
 }

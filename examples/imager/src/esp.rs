@@ -138,6 +138,11 @@ impl Esp {
         Ok(esp)
     }
 
+    /// The file that the volume is in.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// All files, by a walk that enters no directory deeper than eight and no more than a few thousand.
     fn walk(&self) -> Result<Vec<Found>, Error> {
         let mut files = Vec::new();

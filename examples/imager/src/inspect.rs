@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::assets::read;
 use crate::cli::InspectOptions;
 use crate::contents::Contents;
-use crate::{Error, medium};
+use crate::{Error, medium, policy_findings};
 
 /// Describes a file.
 ///
@@ -45,7 +45,7 @@ pub fn inspect(options: &InspectOptions) -> Result<Value, Error> {
     };
     let is_medium = at(0x8001, b"CD001") || at(512, b"EFI PART") || at(4096, b"EFI PART");
     if at(0, b"MZ") || is_medium {
-        return image(path, is_medium);
+        return with_policies(image(path, is_medium)?, path);
     }
     let bytes = read(path)?;
     if at(40, b"_FVH") {
@@ -72,6 +72,18 @@ impl Plausible for EventLog {
     fn format_is_plausible(&self) -> bool {
         self.spec_id().is_some() || self.events().iter().all(|event| event.register().is_some())
     }
+}
+
+/// With what is wrong with the signed policies of a UKI.
+fn with_policies(mut document: Value, path: &Path) -> Result<Value, Error> {
+    if let Some(findings) = document["uki"]["findings"].as_array_mut() {
+        let contents = Contents::open(path)?;
+        if let Ok(uki) = contents.uki() {
+            let policies = policy_findings::policies(&contents, &uki)?;
+            findings.extend(policies.into_iter().map(Value::from));
+        }
+    }
+    Ok(document)
 }
 
 fn image(path: &Path, is_medium: bool) -> Result<Value, Error> {

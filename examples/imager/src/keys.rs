@@ -78,7 +78,13 @@ pub fn read_private_key(path: &Path, passphrase: &Passphrase) -> Result<RsaPriva
             "OpenSSL's traditional form".into(),
         )));
     }
-    let block = private_key_block(&text).ok_or_else(|| problem(KeyProblem::NotFound))?;
+    let block = private_key_block(&text).ok_or_else(|| {
+        problem(if is_cut_off(&text) {
+            KeyProblem::Damaged("its END line is missing, the file is cut off".into())
+        } else {
+            KeyProblem::NotFound
+        })
+    })?;
     let (label, der) =
         pem::decode_vec(block).map_err(|error| problem(KeyProblem::Damaged(error.to_string())))?;
     let der = Zeroizing::new(der);
@@ -123,6 +129,16 @@ fn private_key_block(text: &[u8]) -> Option<&[u8]> {
         from = stop;
     }
     None
+}
+
+/// Whether the last line that begins a PEM block is followed by none that ends one.
+fn is_cut_off(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    let last = text.rsplit_once("-----BEGIN ").map(|(_, rest)| rest);
+    last.is_some_and(|rest| {
+        let end = rest.split_once("-----END ").map(|(_, end)| end);
+        !end.is_some_and(|end| end.contains("-----"))
+    })
 }
 
 fn rsa_from_pkcs8(der: &[u8]) -> Result<RsaPrivateKey, KeyProblem> {

@@ -1,22 +1,21 @@
 //! `imager predict`: the registers that a boot will leave, and the events behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::Path;
 
-use pcr::{
-    Addon, Bank, BootPlan, EventLog, Loader, Pcr7, PhasePath, Register, SecureBootVariables,
-};
+use pcr::{Bank, EventLog, Pcr7, Pcr7Prediction, PhasePath, Register, SecureBootVariables};
 use serde::Serialize;
 use serde_json::Value;
-use uki::SectionName;
 
+use crate::Error;
 use crate::assets::read;
-use crate::build_uki::{parse_banks, phase_paths};
-use crate::cli::PredictOptions;
+use crate::build_uki::{self, parse_banks};
+use crate::cli::{PredictOptions, VariableOptions};
 use crate::contents::{self, Contents};
+use crate::planned_boot::PlannedBoot;
 use crate::progress::Progress;
 use crate::variables::Variables;
-use crate::{Error, medium};
 
 /// Values by register, phase path (empty: what the stub leaves) and bank.
 pub type Registers = BTreeMap<u8, BTreeMap<String, BTreeMap<String, String>>>;
@@ -32,10 +31,25 @@ pub struct Prediction {
     pub loader: Option<String>,
     /// The registers that are fully known.
     pub pcrs: Registers,
+    /// PCR 11 of every profile and every choice that the hardware has.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<ProfilePrediction>,
     /// The events behind them, in order.
     pub events: Vec<Value>,
     /// What is not determined and why.
     pub notes: Vec<String>,
+}
+
+/// PCR 11 of one profile on one kind of machine.
+#[derive(Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct ProfilePrediction {
+    /// The profile's number.
+    pub profile: usize,
+    /// What the machine picks of the hardware-dependent sections, or `none`.
+    pub hardware: String,
+    /// PCR 11.
+    pub pcrs: Registers,
 }
 
 /// Predicts.
@@ -49,149 +63,96 @@ pub fn predict(options: &PredictOptions, progress: &Progress) -> Result<Predicti
         parse_banks(&options.banks.join(","))?
     };
     let mut prediction = Prediction::default();
-    let contents = options.file.as_deref().map(Contents::open).transpose()?;
-    if let Some(contents) = &contents {
-        registers(contents, options, &banks, &mut prediction, progress)?;
+    let entry = options.boot.entry.as_deref();
+    let open = |path: &Path| Contents::open_entry(path, entry);
+    let contents = options.file.as_deref().map(open).transpose()?;
+    let read = |contents| PlannedBoot::read(contents, &options.boot, &banks);
+    let mut planned = contents.as_ref().map(read).transpose()?;
+    let keys = Keys {
+        variables: &options.variables,
+        event_log: options.event_log.as_deref(),
+        secure_boot_off: options.boot.secure_boot_off,
+    };
+    let policy = pcr_7(contents.as_ref(), planned.as_mut(), &keys)?;
+    if let Some(planned) = &planned {
+        registers(planned, options, &banks, &mut prediction, progress)?;
     }
-    secure_boot(contents.as_ref(), options, &banks, &mut prediction)?;
+    secure_boot(
+        policy.map(|(_, predicted)| predicted),
+        &banks,
+        &mut prediction,
+    );
     Ok(prediction)
 }
 
 fn registers(
-    contents: &Contents,
+    planned: &PlannedBoot<'_>,
     options: &PredictOptions,
     banks: &[Bank],
     prediction: &mut Prediction,
     progress: &Progress,
 ) -> Result<(), Error> {
     let step = |error: pcr::Error| Error::step("predict the registers", error);
-    let uki = contents.uki()?;
-    let boot = contents.pcr11(&uki, banks)?;
+    let boot = &planned.boot;
     if let Some(warning) = boot.dialect().warning() {
-        progress.warning(format_args!("{}: {warning}", contents.path.display()));
+        progress.warning(format_args!("{warning}"));
         prediction.notes.push(warning.to_owned());
     }
-    prediction.stub = format!("{} {}", uki.stub().name(), uki.stub().version())
-        .trim()
-        .to_owned();
+    prediction.stub = planned.stub();
+    prediction.loader.clone_from(&planned.loader);
+    prediction.notes.extend(planned.notes.iter().cloned());
 
-    let given = options.loader.as_deref().map(read).transpose()?;
-    let loader = given.as_ref().or(contents.loader.as_ref());
-    let loader_version =
-        loader.map(|image| medium::loader_version_text(image).unwrap_or_else(|| "unknown".into()));
-    prediction.loader.clone_from(&loader_version);
-    let loader_digests = match (&given, contents.loader_image()?) {
-        (Some(bytes), _) => {
-            let hashes =
-                authenticode::ImageOptions::new().hashes(&authenticode::HashAlgorithm::ALL);
-            let image = authenticode::Image::parse_with(bytes, &hashes)
-                .map_err(|error| Error::step("hash the boot loader", error))?;
-            contents::digests(&image)?
-        }
-        (None, Some(image)) => contents::digests(&image)?,
-        (None, None) => Vec::new(),
-    };
-    let uki_digests = contents::digests(&contents.uki_image()?)?;
-    let kernel_digests = if options.secure_boot_off {
-        contents
-            .kernel_image(&uki)?
-            .as_ref()
-            .map(contents::digests)
-            .transpose()?
-            .unwrap_or_default()
-    } else {
-        Vec::new()
-    };
-    let section = |name: &SectionName| -> Result<Vec<u8>, Error> {
-        match uki.base().section(name) {
-            Some(section) => uki
-                .bytes(section)
-                .map_err(|error| Error::input("UKI", &contents.path, error)),
-            None => Ok(Vec::new()),
-        }
-    };
-    let (ucode, initrd) = (
-        section(&SectionName::UCODE)?,
-        section(&SectionName::INITRD)?,
-    );
-    let gpt = if options.usb {
-        pcr::gpt_event_data(&contents.start, 512).unwrap_or_default()
-    } else {
-        Vec::new()
-    };
-    let addons = Addons::read(&options.addon)?;
-    let credentials = options
-        .credential
-        .iter()
-        .map(|path| {
-            Ok((
-                path.file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-                read(path)?,
-            ))
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
-    let profile = usize::try_from(options.uki_profile).unwrap_or(usize::MAX);
-    let hardware = boot.profile(profile).map_err(step)?.hardware();
-    if hardware.len() > 1 {
-        prediction.notes.push(
-            "the UKI has device trees or firmware that the machine picks: values are for a machine that picks none".into(),
-        );
-    }
-    let plan = |phase: &PhasePath| -> Result<BootPlan, Error> {
-        let mut plan = BootPlan::builder(&boot)
-            .profile(profile)
-            .secure_boot(!options.secure_boot_off)
-            .uki_image(&uki_digests)
-            .kernel_image(&kernel_digests)
-            .embedded_initrds(&ucode, &initrd)
-            .phase(phase.clone());
-        if let Some(text) = &loader_version {
-            plan = plan
-                .loader(Loader::from_version(text))
-                .loader_image(&loader_digests)
-                .gpt_event(&gpt);
-            if let Some(conf) = &contents.loader_conf {
-                plan = plan.loader_conf(conf);
-            }
-        }
-        if let Some(text) = &options.passed_cmdline {
-            plan = plan.passed_options(text);
-        }
-        for addon in &addons.0 {
-            plan = plan.addon(addon.plan());
-        }
-        for (name, bytes) in &credentials {
-            plan = plan.local_file(name, bytes);
-        }
-        plan.build().map_err(step)
-    };
-
-    let stub = plan(&PhasePath::stub())?;
+    let stub = planned.plan()?;
     prediction
         .notes
         .extend(stub.notes().iter().map(ToString::to_string));
     for register in stub.registers() {
-        insert(prediction, *register, "", banks, |bank| {
+        insert(&mut prediction.pcrs, *register, "", banks, |bank| {
             stub.register_at_stub(*register, bank)
         });
     }
-    let paths = if options.phases.is_empty() {
-        PhasePath::systemd().to_vec()
-    } else {
-        phase_paths(&options.phases)
-    };
-    for path in paths {
-        let phased = plan(&path)?;
+    let paths = phase_paths(&options.phases)?;
+    let unknown = paths.iter().flat_map(PhasePath::unknown_words);
+    let unknown: BTreeSet<&str> = unknown.collect();
+    prediction.notes.extend(
+        unknown
+            .iter()
+            .map(|word| format!("the phase word {word} is none that systemd or Talos extends")),
+    );
+    for path in &paths {
         insert(
-            prediction,
+            &mut prediction.pcrs,
             Register::KERNEL_BOOT,
             path.as_str(),
             banks,
-            |bank| phased.register(Register::KERNEL_BOOT, bank),
+            |bank| Some(path.extend(stub.register_at_stub(Register::KERNEL_BOOT, bank)?)),
         );
+    }
+    for index in 0..boot.profile_count() {
+        let predictions = boot.profile(index).map_err(step)?.registers(&paths);
+        // A profile without kernel boots nowhere; the others do.
+        let predictions = match predictions {
+            Err(pcr::Error::NoKernel { .. }) if index != planned.profile => continue,
+            other => other.map_err(step)?,
+        };
+        for predicted in predictions {
+            let hardware = predicted.hardware.to_string();
+            let last = prediction.profiles.last();
+            if last.is_none_or(|last| last.profile != index || last.hardware != hardware) {
+                prediction.profiles.push(ProfilePrediction {
+                    profile: index,
+                    hardware,
+                    pcrs: Registers::new(),
+                });
+            }
+            let Some(last) = prediction.profiles.last_mut() else {
+                continue;
+            };
+            let phases = last.pcrs.entry(Register::KERNEL_BOOT.index()).or_default();
+            let values = phases.entry(predicted.phase.to_string()).or_default();
+            let bank = predicted.value.bank().name().to_owned();
+            values.insert(bank, predicted.value.to_string());
+        }
     }
     let document: Value = serde_json::from_str(&stub.to_json()).unwrap_or_default();
     prediction
@@ -210,8 +171,20 @@ fn registers(
     Ok(())
 }
 
+/// The paths that are asked for; systemd's when none is.
+fn phase_paths(given: &[String]) -> Result<Vec<PhasePath>, Error> {
+    if given.is_empty() {
+        return Ok(PhasePath::systemd().to_vec());
+    }
+    for text in given {
+        PhasePath::checked_list(text)
+            .map_err(|error| Error::usage("--phases", error.to_string()))?;
+    }
+    Ok(build_uki::phase_paths(given))
+}
+
 fn insert(
-    prediction: &mut Prediction,
+    pcrs: &mut Registers,
     register: Register,
     phase: &str,
     banks: &[Bank],
@@ -222,24 +195,32 @@ fn insert(
         .filter_map(|bank| Some((bank.name().to_owned(), value(*bank)?.to_string())))
         .collect();
     if !values.is_empty() {
-        prediction
-            .pcrs
-            .entry(register.index())
+        pcrs.entry(register.index())
             .or_default()
             .insert(phase.to_owned(), values);
     }
 }
 
-/// PCR 7 of this boot, from variables or an event log; left out when nothing tells of the keys.
+/// What tells of the machine's keys.
+pub(crate) struct Keys<'a> {
+    pub(crate) variables: &'a VariableOptions,
+    pub(crate) event_log: Option<&'a Path>,
+    pub(crate) secure_boot_off: bool,
+}
+
+/// PCR 7 of this boot, from variables or an event log; left out when nothing tells of the keys. Addons that firmware
+/// with these keys refuses leave the planned boot.
 pub(crate) fn pcr_7(
     contents: Option<&Contents>,
-    options: &PredictOptions,
-) -> Result<Option<(Pcr7, pcr::Pcr7Prediction)>, Error> {
+    planned: Option<&mut PlannedBoot<'_>>,
+    keys: &Keys<'_>,
+) -> Result<Option<(Pcr7, Pcr7Prediction)>, Error> {
     let medium = contents
         .map(|contents| contents.enrolment.as_slice())
         .unwrap_or_default();
-    let variables = Variables::gather(&options.variables, medium)?;
-    let mut boot = match (&options.event_log, &variables) {
+    let variables = Variables::gather(keys.variables, medium)?;
+    let on = !keys.secure_boot_off;
+    let boot = match (keys.event_log, &variables) {
         (Some(path), _) => {
             let log = EventLog::parse(&read(path)?)
                 .map_err(|error| Error::input("event log", path, error))?;
@@ -252,35 +233,54 @@ pub(crate) fn pcr_7(
                         Error::step("put the given variables in place of the log's", error)
                     })?;
             }
-            boot
+            Some(boot)
         }
-        (None, Some(variables)) => Pcr7::new(variables.for_pcr_7(!options.secure_boot_off)),
-        (None, None) if options.secure_boot_off => Pcr7::new(SecureBootVariables::setup_mode()),
-        (None, None) => return Ok(None),
+        (None, Some(variables)) => Some(Pcr7::new(variables.for_pcr_7(on))),
+        (None, None) if !on => Some(Pcr7::new(SecureBootVariables::setup_mode())),
+        (None, None) => None,
     };
-    if let Some(contents) = contents {
-        if let Some(loader) = contents.loader_image()? {
-            boot = boot.load(contents::boot_image(&loader, "boot loader")?);
-        }
-        boot = boot.load(contents::boot_image(&contents.uki_image()?, "UKI")?);
+    let Some(planned) = planned else {
+        let predict = |boot: Pcr7| Ok((boot.clone(), predicted(&boot)?));
+        return boot.map(predict).transpose();
+    };
+    let Some(mut boot) = boot else {
+        planned.refuse_addons(|_| None);
+        return Ok(None);
+    };
+    if let Some(loader) = &planned.loader_image {
+        boot = boot.load(contents::boot_image(loader, "boot loader")?);
     }
-    let predicted = boot
-        .predict()
-        .map_err(|error| Error::step("predict PCR 7", error))?;
+    boot = boot.load(contents::boot_image(&planned.image, "UKI")?);
+    // Each addon is judged alone: one that is refused stops nothing.
+    let mut started = BTreeSet::new();
+    for addon in planned.companions.addons() {
+        let with = boot.clone().load(addon.image().clone());
+        let verdicts = predicted(&with)?;
+        if verdicts
+            .verdicts()
+            .last()
+            .is_some_and(|verdict| verdict.is_started())
+        {
+            started.insert(addon.name.clone());
+            boot = with;
+        }
+    }
+    planned.refuse_addons(|name| Some(started.contains(name)));
+    let predicted = predicted(&boot)?;
     Ok(Some((boot, predicted)))
 }
 
-fn secure_boot(
-    contents: Option<&Contents>,
-    options: &PredictOptions,
-    banks: &[Bank],
-    prediction: &mut Prediction,
-) -> Result<(), Error> {
-    let Some((_, predicted)) = pcr_7(contents, options)? else {
+fn predicted(boot: &Pcr7) -> Result<Pcr7Prediction, Error> {
+    boot.predict()
+        .map_err(|error| Error::step("predict PCR 7", error))
+}
+
+fn secure_boot(predicted: Option<Pcr7Prediction>, banks: &[Bank], prediction: &mut Prediction) {
+    let Some(predicted) = predicted else {
         prediction
             .notes
             .push("PCR 7 needs the keys: --secureboot-dir, --pk --kek --db, or --event-log".into());
-        return Ok(());
+        return;
     };
     for verdict in predicted
         .verdicts()
@@ -292,7 +292,7 @@ fn secure_boot(
         ));
     }
     insert(
-        prediction,
+        &mut prediction.pcrs,
         Register::SECURE_BOOT_POLICY,
         "",
         banks,
@@ -302,71 +302,6 @@ fn secure_boot(
     if let Some(events) = log["events"].as_array() {
         let of_pcr_7 = events.iter().filter(|event| event["pcr"] == 7).cloned();
         prediction.events.extend(of_pcr_7);
-    }
-    Ok(())
-}
-
-/// Addon images with what the stub takes from them.
-struct Addons(Vec<AddonFile>);
-
-struct AddonFile {
-    name: String,
-    digests: Vec<pcr::Digest>,
-    sections: BTreeMap<&'static str, Vec<u8>>,
-}
-
-impl Addons {
-    fn read(paths: &[std::path::PathBuf]) -> Result<Self, Error> {
-        let mut addons = Vec::new();
-        for path in paths {
-            let bytes = read(path)?;
-            let addon =
-                uki::Uki::parse(&bytes).map_err(|error| Error::input("addon", path, error))?;
-            let hashes =
-                authenticode::ImageOptions::new().hashes(&authenticode::HashAlgorithm::ALL);
-            let image = authenticode::Image::parse_with(&bytes, &hashes)
-                .map_err(|error| Error::input("addon", path, error))?;
-            let mut sections = BTreeMap::new();
-            let kinds = [
-                (".cmdline", SectionName::CMDLINE),
-                (".dtb", SectionName::DTB),
-                (".initrd", SectionName::INITRD),
-                (".ucode", SectionName::UCODE),
-                (".uname", SectionName::UNAME),
-            ];
-            for (name, kind) in kinds {
-                if let Some(section) = addon.base().section(&kind) {
-                    sections.insert(name, addon.content(section).to_vec());
-                }
-            }
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            addons.push(AddonFile {
-                name,
-                digests: contents::digests(&image)?,
-                sections,
-            });
-        }
-        Ok(Self(addons))
-    }
-}
-
-impl AddonFile {
-    fn plan(&self) -> Addon<'_> {
-        let mut addon = Addon::local(&self.name).image(&self.digests);
-        for (name, bytes) in &self.sections {
-            addon = match *name {
-                ".cmdline" => addon.cmdline(bytes),
-                ".dtb" => addon.dtb(bytes),
-                ".initrd" => addon.initrd(bytes),
-                ".ucode" => addon.ucode(bytes),
-                _ => addon.uname(bytes),
-            };
-        }
-        addon
     }
 }
 
@@ -380,7 +315,24 @@ pub fn text(prediction: &Prediction) -> String {
     if let Some(loader) = &prediction.loader {
         out.push_str(&format!("loader: {loader}\n"));
     }
-    for (register, phases) in &prediction.pcrs {
+    table(&mut out, &prediction.pcrs);
+    if prediction.profiles.len() > 1 {
+        for profile in &prediction.profiles {
+            out.push_str(&format!(
+                "profile @{}, hardware {}\n",
+                profile.profile, profile.hardware
+            ));
+            table(&mut out, &profile.pcrs);
+        }
+    }
+    for note in &prediction.notes {
+        out.push_str(&format!("note: {note}\n"));
+    }
+    out
+}
+
+fn table(out: &mut String, registers: &Registers) {
+    for (register, phases) in registers {
         for (phase, banks) in phases {
             for (bank, value) in banks {
                 let phase = if phase.is_empty() { "-" } else { phase };
@@ -388,8 +340,4 @@ pub fn text(prediction: &Prediction) -> String {
             }
         }
     }
-    for note in &prediction.notes {
-        out.push_str(&format!("note: {note}\n"));
-    }
-    out
 }

@@ -11,6 +11,7 @@ use crate::Error;
 use crate::assets::read;
 use crate::cli::VerifyOptions;
 use crate::contents::Contents;
+use crate::policy_findings;
 use crate::variables::Variables;
 
 /// The judgement on one image.
@@ -90,13 +91,20 @@ pub fn verify(options: &VerifyOptions) -> Result<Judgement, Error> {
         allowed &= yes;
         reports.push(report);
     }
+    let mut of_uki = Vec::new();
+    if let Ok(uki) = contents.uki() {
+        of_uki = policy_findings::of(&contents, &uki)?;
+        for finding in &of_uki {
+            text.push_str(&format!("UKI: note: {finding}\n"));
+        }
+    }
     if options.list {
         allowed = true;
     }
     let verdict = if allowed { "allow" } else { "deny" };
     Ok(Judgement {
         allowed,
-        document: json!({ "verdict": verdict, "images": reports }),
+        document: json!({ "verdict": verdict, "images": reports, "uki_findings": of_uki }),
         text,
     })
 }
