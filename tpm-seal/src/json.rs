@@ -145,10 +145,13 @@ pub(crate) fn values_of(bank: Bank, registers: &Value) -> Option<PcrValues> {
     registers
         .as_object()?
         .iter()
-        .try_fold(PcrValues::new(bank), |values, (pcr, value)| {
-            values
-                .with(pcr.parse().ok()?, &hex::decode(value.as_str()?)?)
-                .ok()
+        .try_fold(PcrValues::new(bank), |values, (text, value)| {
+            // One way to write a number, so that none can be there twice.
+            let pcr: u8 = text.parse().ok()?;
+            if pcr.to_string() != *text {
+                return None;
+            }
+            values.with(pcr, &hex::decode(value.as_str()?)?).ok()
         })
 }
 

@@ -221,29 +221,19 @@ impl KeyFile {
         self.description.as_deref()
     }
 
-    /// A token for what the file holds. A persistent parent is taken as it is found in the TPM, since the file does not
+    /// A token for what the file holds. Whether an object without a policy has a password cannot be told from the file:
+    /// tpm2_encodeobject says the contrary of what the draft says, so the empty one is tried if none is given. A persistent parent is taken as it is found in the TPM, since the file does not
     /// tell what it must be; [`sealed`](Self::sealed) does it with a known one.
     ///
     /// # Errors
     /// None that a file that was read can give.
     pub fn token(&self) -> Result<SealedToken, Error> {
         let parent = match self.parent {
-            OWNER => return Ok(SealedToken::new(self.sealed(None)?, self.needed())),
+            OWNER => return Ok(SealedToken::new(self.sealed(None)?, self.policy.clone())),
             handle => Parent::Handle { handle },
         };
         let key = SealedKey::new(self.object.clone(), parent).with_plain_pin();
-        Ok(SealedToken::new(key, self.needed()))
-    }
-
-    /// The policy, with the password that an object without any policy asks for.
-    fn needed(&self) -> Policy {
-        let asks =
-            self.policy.steps().is_empty() && !self.empty_auth && self.object.counts_wrong_pins();
-        if asks {
-            Policy::new().pin()
-        } else {
-            self.policy.clone()
-        }
+        Ok(SealedToken::new(key, self.policy.clone()))
     }
 
     /// The object with its parent. A file does not hold the public area of a persistent parent: it must come from
@@ -290,7 +280,7 @@ impl<'a> Raw<'a> {
         let mut reader = SliceReader::new(content(der, Tag::Sequence)?)?;
         let kind = reader.decode()?;
         let empty_auth = optional(&mut reader, 0)?
-            .map(bool::from_der)
+            .map(boolean)
             .transpose()?
             .unwrap_or(false);
         let policy = match optional(&mut reader, 1)? {
@@ -304,7 +294,7 @@ impl<'a> Raw<'a> {
             .map(String::from_der)
             .transpose()?;
         let rsa_parent = optional(&mut reader, 5)?
-            .map(bool::from_der)
+            .map(boolean)
             .transpose()?
             .unwrap_or(false);
         let parent = handle(reader.tlv_bytes()?)?;
@@ -352,6 +342,14 @@ fn content(tlv: &[u8], tag: Tag) -> der::Result<&[u8]> {
     header.tag.assert_eq(tag)?;
     let value = reader.read_slice(header.length)?;
     reader.finish(value)
+}
+
+/// True is ff in DER; tpm2_encodeobject writes 01.
+fn boolean(tlv: &[u8]) -> der::Result<bool> {
+    match content(tlv, Tag::Boolean)? {
+        [byte] => Ok(*byte != 0),
+        _ => Err(Tag::Boolean.length_error()),
+    }
 }
 
 fn octets(tlv: &[u8]) -> der::Result<&[u8]> {

@@ -25,7 +25,8 @@ impl Policy {
     ///   "pin"
     /// ]
     /// ```
-    /// `bank` is `sha256` where it is left out, `pcrs` of a signed policy is `[11]`, `ref` is empty, `exponent` 65537.
+    /// A single step may stand where a list is expected. `ref_text` instead of `ref` is a text whose SHA-256 is the
+    /// reference, as systemd has it. `bank` is `sha256` where it is left out, `pcrs` of a signed policy is `[11]`, `ref` is empty, `exponent` 65537.
     ///
     /// # Errors
     /// [`Error::Json`], [`Error::Field`], [`Error::MissingField`], [`Error::TooDeep`], and what is wrong with a key or a
@@ -54,11 +55,12 @@ impl Policy {
             field: "steps",
             expected: "a list of steps",
         };
-        let steps = value
-            .get("steps")
-            .unwrap_or(value)
-            .as_array()
-            .ok_or_else(wrong)?;
+        let inner = value.get("steps").unwrap_or(value);
+        let steps = match inner {
+            Value::Array(steps) => steps.as_slice(),
+            Value::Object(_) | Value::String(_) => core::slice::from_ref(inner),
+            _ => return Err(wrong()),
+        };
         steps.iter().try_fold(Self::new(), |policy, step| {
             Ok(policy.step(parse_step(step, depth)?))
         })
@@ -79,6 +81,17 @@ impl Policy {
     }
 }
 
+/// The fields that tell the kind of a step; those of one kind beside each other.
+const KINDS: [&[&str]; 7] = [
+    &["signed", "authorize"],
+    &["pcrs", "pcr_values", "pcr_digest"],
+    &["or"],
+    &["authorize_nv"],
+    &["nv"],
+    &["command_code"],
+    &["pin", "auth_value"],
+];
+
 fn parse_step(value: &Value, depth: usize) -> Result<Step, Error> {
     let unknown = || Error::Field {
         what: WHAT,
@@ -96,6 +109,15 @@ fn parse_step(value: &Value, depth: usize) -> Result<Step, Error> {
         let bytes = object.require(field, object.hex(field)?)?;
         Name::parse(&bytes).map_err(|_| object.wrong(field, "a name in hex: 000b and 32 bytes"))
     };
+    // A step that names two kinds would lose one of them.
+    if KINDS
+        .iter()
+        .filter(|kinds| kinds.iter().any(|kind| object.get(kind).is_some()))
+        .count()
+        > 1
+    {
+        return Err(unknown());
+    }
     if let Some(value) = object.get("signed").or_else(|| object.get("authorize")) {
         let inner = value
             .as_object()
@@ -104,12 +126,17 @@ fn parse_step(value: &Value, depth: usize) -> Result<Step, Error> {
     }
     let bank = object.bank("bank")?.unwrap_or(Bank::Sha256);
     if let Some(digest) = object.hex("pcr_digest")? {
-        let digest = digest
+        let digest: [u8; 32] = digest
             .try_into()
             .map_err(|_| object.wrong("pcr_digest", "32 bytes in hex"))?;
+        if let Some(values) = object.get("pcr_values")
+            && json::values_of(bank, values).is_none_or(|values| values.digest() != digest)
+        {
+            return Err(object.wrong("pcr_digest", "the digest of pcr_values"));
+        }
         return Ok(Step::PcrDigest(object.selection("pcrs", bank)?, digest));
     }
-    if let Some(registers) = object.get("pcrs") {
+    if let Some(registers) = object.get("pcr_values").or_else(|| object.get("pcrs")) {
         let values = json::values_of(bank, registers);
         let values = values.ok_or_else(|| {
             object.wrong(
@@ -182,12 +209,14 @@ fn parse_signed(object: &Object<'_>) -> Result<Step, Error> {
         Some(_) => object.selection("pcrs", bank)?,
         None => PcrSelection::new(bank, &[11])?,
     };
-    let policy_ref = object.hex("ref")?.unwrap_or_default();
-    Ok(Step::Signed(
-        SignedPcrs::new(key)
-            .registers(selection)
-            .policy_ref(&policy_ref),
-    ))
+    let signed = SignedPcrs::new(key).registers(selection);
+    Ok(Step::Signed(match object.text("ref_text")? {
+        Some(_) if object.get("ref").is_some() => {
+            return Err(object.wrong("ref_text", "there without ref"));
+        }
+        Some(text) => signed.policy_ref_text(text),
+        None => signed.policy_ref(&object.hex("ref")?.unwrap_or_default()),
+    }))
 }
 
 fn step_value(step: &Step) -> Value {

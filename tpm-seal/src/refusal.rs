@@ -158,6 +158,11 @@ pub enum Refusal {
         /// Why the first does not.
         first: Box<Refusal>,
     },
+    /// Talos sealed to registers in the order of its configuration (`[7, 0]`), where every TPM takes them ascending.
+    #[error(
+        "the policy cannot be fulfilled: the registers were sealed to out of order, which no TPM computes"
+    )]
+    OutOfOrder,
     /// Everything seemed to fit and still the TPM says no.
     #[error("the TPM refuses the policy")]
     PolicyFailed,
@@ -187,7 +192,7 @@ impl Refusal {
             Self::OwnerPassword => "owner-password",
             Self::Restless { .. } => "restless",
             Self::NoBranch { first, .. } => first.kind(),
-            Self::PolicyFailed => "policy",
+            Self::OutOfOrder | Self::PolicyFailed => "policy",
         }
     }
 }

@@ -132,13 +132,20 @@ impl SystemdToken {
                 what: "a pcrlock policy in an NV index",
             });
         }
+        // A list of one shard is that shard. More are written for a signed policy together with pcrlock only.
+        let mut whole = fields.clone();
         for field in ["tpm2-blob", "tpm2-policy-hash"] {
-            if object.get(field).is_some_and(Value::is_array) {
+            let Some(shards) = object.get(field).and_then(Value::as_array) else {
+                continue;
+            };
+            let [shard] = shards.as_slice() else {
                 return Err(Error::UnsupportedToken {
                     what: "a secret in several shards",
                 });
-            }
+            };
+            whole.insert(field.to_owned(), shard.clone());
         }
+        let object = Object::new(WHAT, &whole);
         let blob = object.require("tpm2-blob", object.base64("tpm2-blob")?)?;
         let sealed = SealedObject::parse_blob(&blob)?;
         let bank = object.bank("tpm2-pcr-bank")?.unwrap_or(Bank::Sha256);
@@ -187,6 +194,12 @@ impl SystemdToken {
                 .try_into()
                 .map_err(|_| object.wrong("tpm2_salt", "32 bytes in Base64"))?;
             key = key.with_pin_salt(salt);
+        } else if pin && object.get("tpm2_srk").is_some() {
+            // Only tokens from before storage root keys have none. Trying without would cost one of the tries.
+            return Err(Error::MissingField {
+                what: WHAT,
+                field: "tpm2_salt",
+            });
         }
         let slots = object.list("keyslots")?.unwrap_or_default();
         let slots: Option<Vec<u32>> = slots

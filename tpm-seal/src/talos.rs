@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::bank::sha256;
 use crate::json::{self, Object};
 use crate::policy::{Policy, SignedPcrs, Step};
 use crate::wire::{Reader, tpm2b};
@@ -311,8 +312,25 @@ impl TalosToken {
             None => self.sealed.object().public().auth_policy(),
         };
         self.sealed_to
-            .compare(&policy, expected, &literal, Some(key))?;
+            .compare(&policy, expected, &literal, Some(key))
+            .map_err(|refusal| match self.in_list_order(&literal, key) {
+                Some(digest) if digest == expected => Refusal::OutOfOrder,
+                _ => refusal,
+            })?;
         Ok(policy)
+    }
+
+    /// The policy as Talos computes it for a list of registers that does not ascend: no TPM ever agrees.
+    fn in_list_order(&self, literal: &PcrValues, key: &PolicyKey) -> Option<[u8; 32]> {
+        let listed = self.user_data.get("pcrs")?.as_array()?.iter();
+        let values: Option<Vec<&[u8]>> = listed
+            .map(|pcr| literal.get(u8::try_from(pcr.as_u64()?).ok()?))
+            .collect();
+        Policy::new()
+            .signed(SignedPcrs::new(key.clone()))
+            .step(Step::PcrDigest(literal.selection(), sha256(&values?)))
+            .digest()
+            .ok()
     }
 }
 

@@ -153,7 +153,7 @@ fn names_the_field_that_is_missing_or_wrong() {
         ),
         (
             "tpm2-blob",
-            json!(["AAAA"]),
+            json!(["AAAA", "AAAA"]),
             "the token uses a secret in several shards, which is not supported",
         ),
         (

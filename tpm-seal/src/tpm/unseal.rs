@@ -32,7 +32,7 @@ impl Tpm {
             ));
         }
         let commands = policy.resolve(measured, evidence)?;
-        let needs_pin = commands.contains(&Command::AuthValue);
+        let needs_pin = by_value || commands.contains(&Command::AuthValue);
         if needs_pin && object.counts_wrong_pins() {
             // A try during lockout is refused anyway, and on some TPMs makes it longer.
             let lockout = self.lockout()?;
@@ -47,7 +47,12 @@ impl Tpm {
         let result = unseal(&mut scope, sealed, &commands, by_value, evidence);
         drop(scope);
         match result {
-            Err(Stop::Failed(failure)) => Err(self.meaning(failure, sealed)),
+            Err(Stop::Failed(failure)) => Err(match self.meaning(failure, sealed) {
+                Error::Refused(Refusal::WrongPin { .. }) if evidence.the_pin().is_none() => {
+                    Refusal::PinNeeded.into()
+                }
+                other => other,
+            }),
             Err(Stop::Known(error)) => Err(error),
             Ok(secret) => Ok(secret),
         }

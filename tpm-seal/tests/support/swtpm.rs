@@ -28,7 +28,7 @@ fn quiet() {
 
 /// A pair of free ports, the second right behind the first.
 pub(crate) fn port_pair() -> (TcpListener, TcpListener, u16) {
-    for _ in 0..200 {
+    for _ in 0..1000 {
         let Ok(first) = TcpListener::bind("127.0.0.1:0") else {
             continue;
         };
@@ -94,6 +94,16 @@ impl Swtpm {
 
     /// Runs a program of tpm2-tools on this TPM, in its folder.
     pub(crate) fn tool(&self, name: &str, args: &[&str]) {
+        self.output(name, args);
+    }
+
+    /// A file in the TPM's folder.
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// As [`tool`](Self::tool), with what the program prints.
+    pub(crate) fn output(&self, name: &str, args: &[&str]) -> String {
         let output = Command::new(name)
             .args(args)
             .env("TPM2TOOLS_TCTI", self.tcti().as_str())
@@ -105,6 +115,7 @@ impl Swtpm {
             "{name}: {}",
             String::from_utf8_lossy(&output.stderr)
         );
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// Removes a persistent object.
@@ -196,7 +207,7 @@ fn extend(raw: &mut TcpStream, pcr: u8, text: &str) {
 
 fn spawn(folder: &TempDir) -> (Child, u16) {
     let pid_file = folder.path().join("pid");
-    for _ in 0..20 {
+    for _ in 0..50 {
         let (first, second, port) = port_pair();
         drop((first, second));
         let _ = fs::remove_file(&pid_file);

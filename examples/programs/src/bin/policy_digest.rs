@@ -8,10 +8,10 @@ use tpm_seal::Policy;
 
 const USAGE: &str = r#"policy_digest POLICY.json
 
-POLICY.json is a list of steps, or {"steps": [...]}. Each step is one of
+POLICY.json is a step, a list of steps, or {"steps": [...]}. Each step is one of
   {"signed": {"key": "<PEM text>", "pcrs": [11], "bank": "sha256", "ref": "<hex>"}}
        PolicyAuthorize; "key_file": "<path of a PEM>" or "modulus": "<hex>" (with "exponent": 65537) instead of "key";
-       "authorize" is another word for "signed"; all but the key may be left out
+       "ref_text": "<text>" instead of "ref" for the text's SHA-256; all but the key may be left out
   {"pcrs": {"7": "<hex>"}, "bank": "sha256"}                  PolicyPCR with values
   {"pcrs": [7], "pcr_digest": "<hex>", "bank": "sha256"}      PolicyPCR with the hash of the values
   {"or": [[STEP, ...], [STEP, ...]]}                          PolicyOR of 2 to 8 policies
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         let [path] = args else {
             return Err(format!("usage: {USAGE}").into());
         };
-        let mut document: Value = serde_json::from_slice(&std::fs::read(path)?)?;
+        let mut document: Value = serde_json::from_str(&read(path)?)?;
         read_key_files(&mut document)?;
         let policy = Policy::parse(document.to_string().as_bytes())?;
         let digest = policy.digest()?;
@@ -36,14 +36,17 @@ fn main() -> ExitCode {
     })
 }
 
+fn read(path: &str) -> Result<String, Box<dyn Error>> {
+    Ok(std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?)
+}
+
 /// Puts the PEM text in the place of its path.
 fn read_key_files(value: &mut Value) -> Result<(), Box<dyn Error>> {
     match value {
         Value::Array(items) => items.iter_mut().try_for_each(read_key_files),
         Value::Object(fields) => {
             if let Some(path) = fields.get("key_file").and_then(Value::as_str) {
-                let pem =
-                    std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+                let pem = read(path)?;
                 fields.insert("key".to_owned(), pem.into());
             }
             fields.values_mut().try_for_each(read_key_files)
