@@ -203,8 +203,9 @@ impl Image {
         self
     }
 
-    /// Alignment of the ESP in bytes, a power of two of 2048 at least. By default the largest one up
-    /// to 1 MiB that costs less than a hundredth of the ESP.
+    /// Alignment of the ESP in bytes, a power of two of 2048 at least. By default the largest one
+    /// from 4 KiB to 1 MiB that costs less than a hundredth of the ESP, and with everything else
+    /// less than a fiftieth.
     #[must_use]
     pub const fn esp_alignment(mut self, bytes: u64) -> Self {
         self.esp_alignment = Some(bytes);

@@ -29,6 +29,23 @@ pub fn run(
     }
 }
 
+/// Seconds after 1970 that `SOURCE_DATE_EPOCH` asks for; 1980-01-01, where FAT begins, without it.
+///
+/// # Errors
+/// When the variable holds something else than digits.
+pub fn epoch() -> Result<i64, String> {
+    let Some(text) = std::env::var_os("SOURCE_DATE_EPOCH") else {
+        return Ok(315_532_800);
+    };
+    seconds(text.to_str())
+        .ok_or_else(|| format!("SOURCE_DATE_EPOCH is {text:?}, not a count of seconds"))
+}
+
+fn seconds(text: Option<&str>) -> Option<i64> {
+    let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?;
+    text.parse().ok()
+}
+
 /// The text to print and the verdict, apart from the process around it.
 fn answer(
     usage: &str,
@@ -84,6 +101,24 @@ mod tests {
             with(&["echo", "--help"], false),
             ("usage: echo TEXT…".to_owned(), true)
         );
+    }
+
+    #[test]
+    fn a_count_of_seconds_has_digits_only() {
+        assert_eq!(seconds(Some("1700000000")), Some(1_700_000_000));
+        for wrong in [
+            "",
+            "+5",
+            "-5",
+            "1.5",
+            " 5",
+            "5 ",
+            "0x5",
+            "9223372036854775808",
+        ] {
+            assert_eq!(seconds(Some(wrong)), None, "{wrong:?}");
+        }
+        assert_eq!(seconds(None), None);
     }
 
     #[test]

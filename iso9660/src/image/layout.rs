@@ -27,6 +27,8 @@ const MIN_BLOCKS: u64 = 24;
 const PAGED_LEN: u64 = 256 << 10;
 const PAGE_BLOCKS: u64 = 2;
 const SECTOR: u64 = 512;
+/// Backup array and header of the GPT.
+const TABLES_LEN: u64 = (1 + gpt::Tables::array_sectors(SECTOR)) * SECTOR;
 
 /// A block number as it is recorded; the length of the whole image was checked before.
 pub(super) fn block(number: u64) -> u32 {
@@ -106,11 +108,16 @@ impl Image {
         Volume::lay_out(&fat, self.esp_in_tree).map(Some)
     }
 
-    /// Alignment of an ESP of this length.
-    fn alignment(&self, esp_len: u64) -> u64 {
+    /// Alignment of an ESP that comes at `next` at the earliest, in an image whose structures take
+    /// `structures` bytes.
+    fn alignment(&self, next: u64, structures: u64, esp_len: u64) -> u64 {
+        let padding = |alignment: u64| next.next_multiple_of(alignment) - next;
+        // The whole image takes a fiftieth more than the ESP at most, as far as that is possible.
+        let most = (esp_len / 50).saturating_sub(structures).min(esp_len / 100);
         self.esp_alignment.unwrap_or_else(|| {
-            let hundredth = (esp_len / 100).max(BLOCK);
-            (1 << hundredth.ilog2()).min(1 << 20)
+            let possible = (12..=20).rev().map(|power| 1 << power);
+            let cheap = possible.into_iter().find(|&by| padding(by) <= most);
+            cheap.unwrap_or(PAGE_BLOCKS * BLOCK)
         })
     }
 }
@@ -206,8 +213,10 @@ impl<'a> Builder<'a> {
         let Some(esp) = self.esp else {
             return Ok(());
         };
-        let alignment = self.image.alignment(esp.plan.len());
-        self.esp_offset = self.next.saturating_mul(BLOCK).next_multiple_of(alignment);
+        let next = self.next.saturating_mul(BLOCK);
+        let structures = self.empty * BLOCK + TABLES_LEN;
+        let alignment = self.image.alignment(next, structures, esp.plan.len());
+        self.esp_offset = next.next_multiple_of(alignment);
         let end = self.esp_offset.saturating_add(esp.plan.len());
         self.next = end.div_ceil(BLOCK);
         let offsets: HashMap<&[u8], u64> = esp
@@ -228,7 +237,7 @@ impl<'a> Builder<'a> {
         let mut end = self.next.saturating_mul(BLOCK);
         end = end.saturating_add(self.image.padding);
         if self.esp.is_some() {
-            end = end.saturating_add((1 + gpt::Tables::array_sectors(SECTOR)) * SECTOR);
+            end = end.saturating_add(TABLES_LEN);
         }
         let blocks = end.div_ceil(BLOCK).max(MIN_BLOCKS);
         if blocks > u64::from(u32::MAX) {

@@ -2,9 +2,9 @@
 
 use std::io::Read as _;
 
-use crate::Source;
 use crate::error::{Error, text};
 use crate::tree::{Content, Kind, ROOT, Tree, join};
+use crate::{Source, source};
 
 impl Tree {
     /// Adds the files of the ESP to an ISO tree. A file that both have keeps the ISO tree's content;
@@ -59,7 +59,7 @@ impl Tree {
 
 /// Whether two sources give the same bytes. What cannot be read is said when it is written.
 fn same_content(a: &Source, b: &Source, path: &[u8]) -> bool {
-    if a.is_same(b) {
+    if a.is_same(b) || is_one_file(a, b) {
         return true;
     }
     let (Ok(a_len), Ok(b_len)) = (a.measure(path), b.measure(path)) else {
@@ -86,4 +86,23 @@ fn same_content(a: &Source, b: &Source, path: &[u8]) -> bool {
             return false;
         }
     }
+}
+
+/// Whether both are the same file of the host under two names.
+#[cfg(unix)]
+fn is_one_file(a: &Source, b: &Source) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let (source::Kind::File(a), source::Kind::File(b)) = (&a.0, &b.0) else {
+        return false;
+    };
+    let number = |path| {
+        let metadata = std::fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    number(a).is_some_and(|a| number(b) == Some(a))
+}
+
+#[cfg(not(unix))]
+fn is_one_file(_: &Source, _: &Source) -> bool {
+    false
 }

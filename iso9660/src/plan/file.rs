@@ -10,8 +10,9 @@ use crate::error::Error;
 
 impl Plan {
     /// Writes the image to a file that appears under its name only when it is complete; what had
-    /// the name before stays until then. Long runs of zeros become holes, and large files are
-    /// shared or copied inside the kernel where the file system can do that.
+    /// the name before stays until then. Long runs of zeros and the holes of large files become
+    /// holes, and large files are shared or copied inside the kernel where the file system can do
+    /// that.
     ///
     /// A device or pipe is written in place.
     ///
@@ -85,7 +86,36 @@ impl Output for Sparse<'_> {
     }
 
     #[cfg(target_os = "linux")]
-    fn copy(&mut self, from: &File, len: u64) -> io::Result<u64> {
+    fn copy(&mut self, mut from: &File, len: u64) -> io::Result<u64> {
+        // Of a file that has become shorter only what there is; the caller notices the rest.
+        let len = len.min(from.metadata()?.len());
+        let mut done = 0;
+        while done < len {
+            let (start, end) = next_data(from, done, len);
+            if self.skip(start - done)? {
+                done = start;
+            }
+            from.seek(SeekFrom::Start(done))?;
+            let copied = self.copy_data(from, end - done)?;
+            done += copied;
+            if done < end {
+                break;
+            }
+        }
+        from.seek(SeekFrom::Start(done))?;
+        Ok(done)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn copy(&mut self, _: &File, _: u64) -> io::Result<u64> {
+        Ok(0)
+    }
+}
+
+impl Sparse<'_> {
+    /// Copies from the place where a file is, inside the kernel; answers how much was copied.
+    #[cfg(target_os = "linux")]
+    fn copy_data(&self, from: &File, len: u64) -> io::Result<u64> {
         use rustix::io::Errno;
         let mut done = 0;
         while done < len {
@@ -104,11 +134,21 @@ impl Output for Sparse<'_> {
         }
         Ok(done)
     }
+}
 
-    #[cfg(not(target_os = "linux"))]
-    fn copy(&mut self, _: &File, _: u64) -> io::Result<u64> {
-        Ok(0)
-    }
+/// Where the next data of a file begins and ends, between `from` and `len`; all of it where the file
+/// system does not tell.
+#[cfg(target_os = "linux")]
+fn next_data(file: &File, from: u64, len: u64) -> (u64, u64) {
+    use rustix::fs::{SeekFrom, seek};
+    let start = match seek(file, SeekFrom::Data(from)) {
+        Ok(start) => start.clamp(from, len),
+        // No data from here on.
+        Err(rustix::io::Errno::NXIO) => len,
+        Err(_) => return (from, len),
+    };
+    let end = seek(file, SeekFrom::Hole(start)).map_or(len, |end| end.clamp(start, len));
+    (start, end)
 }
 
 /// A file that has no name yet, or one that no one looks for.

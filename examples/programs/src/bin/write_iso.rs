@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use iso9660::{Entry, Image, Source, Timestamp, Tree};
+use iso9660::{Entry, Image, Plan, Source, Timestamp, Tree};
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -14,25 +14,7 @@ fn main() -> ExitCode {
             }
             _ => return Err("expected TREE OUT [--esp DIR]".into()),
         };
-        let tree = Tree::from_dir(tree)?;
-        let image = match esp {
-            None => Ok(Image::new(tree)),
-            Some(dir) => {
-                let seed = std::path::Path::new(dir).join("loader/random-seed");
-                let mut esp = Tree::from_dir(dir)?;
-                if seed.is_file() {
-                    // systemd-boot leaves a seed alone that is read-only.
-                    let entry = Entry::file(Source::file(seed)).read_only();
-                    esp = esp.replace("loader/random-seed", entry);
-                }
-                Image::bootable(esp).map(|image| image.tree(tree))
-            }
-        };
-        let epoch = match std::env::var("SOURCE_DATE_EPOCH") {
-            Ok(text) => Timestamp::from_unix(text.parse()?),
-            Err(_) => Timestamp::default(),
-        };
-        let plan = match image.and_then(|image| image.time(epoch).plan()) {
+        let plan = match plan(tree, esp, Timestamp::from_unix(programs::epoch()?)) {
             Err(e) if !e.is_io() => return Ok((json!({"refused": e.to_string()}), false)),
             plan => plan?,
         };
@@ -47,4 +29,21 @@ fn main() -> ExitCode {
             true,
         ))
     })
+}
+
+fn plan(tree: &str, esp: Option<&String>, time: Timestamp) -> Result<Plan, iso9660::Error> {
+    let tree = Tree::from_dir(tree)?;
+    let Some(dir) = esp else {
+        return Image::new(tree).time(time).plan();
+    };
+    let mut esp = Tree::from_dir(dir)?;
+    let seed = std::path::Path::new(dir).join("loader/random-seed");
+    if seed.is_file() {
+        // systemd-boot leaves a seed alone that is read-only.
+        esp = esp.replace(
+            "loader/random-seed",
+            Entry::file(Source::file(seed)).read_only(),
+        );
+    }
+    Image::bootable(esp)?.tree(tree).time(time).plan()
 }
