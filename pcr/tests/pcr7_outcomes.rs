@@ -84,7 +84,7 @@ fn each_quirk_gives_a_value_of_its_own() {
         let value = with(Some(quirk), dbt);
         if matches!(
             quirk,
-            Quirk::AppendIgnoresOwner | Quirk::UnsignedBySha256Only
+            Quirk::AppendIgnoresOwner | Quirk::UnsignedBySha256Only | Quirk::EmptySecureBoot
         ) {
             assert_eq!(value, values[0], "{quirk} changes nothing here");
         } else if dbt {
@@ -95,6 +95,32 @@ fn each_quirk_gives_a_value_of_its_own() {
             values.push(value);
         }
     }
+}
+
+#[test]
+fn firmware_that_measures_secure_boot_without_a_value_is_known_from_its_log() {
+    let log = EventLog::parse(&read("../foreign/secure-boot-empty.bin")).unwrap();
+    let boot = Pcr7::from_log(&log).unwrap();
+    assert!(!boot.variables().is_secure_boot());
+    // As systemd's machine had it.
+    let register = Register::SECURE_BOOT_POLICY;
+    let measured = log.replay().value(Bank::Sha256, register).unwrap();
+    assert_eq!(
+        measured.to_string(),
+        "b5710bf57d25623e4019027da116821fa99f5c81e9e38b87671cc574f9281439"
+    );
+    assert_eq!(boot.predict().unwrap().value(Bank::Sha256), measured);
+    let plain = Pcr7::new(boot.variables().clone());
+    assert_ne!(plain.predict().unwrap().value(Bank::Sha256), measured);
+    let explained = plain.explain(&measured, &Pcr7Candidates::new()).unwrap();
+    assert_eq!(
+        explained[0].causes,
+        [Pcr7Cause::Firmware(Quirk::EmptySecureBoot)]
+    );
+    assert_eq!(
+        plain.explain_log(&log).unwrap()[0].to_string(),
+        "PCR 7: the firmware measures SecureBoot without a value: it was built without Secure Boot, or has it off"
+    );
 }
 
 #[test]

@@ -102,7 +102,14 @@ impl Pcr7 {
         let mut events = self.before_variables();
         for slot in template.slots() {
             match slot {
-                Slot::SecureBoot => events.push(secure_boot(variables.is_secure_boot())),
+                Slot::SecureBoot => {
+                    let empty = has(Quirk::EmptySecureBoot) || template.empty_secure_boot();
+                    events.push(if empty && !variables.is_secure_boot() {
+                        secure_boot_of(&[])
+                    } else {
+                        secure_boot(variables.is_secure_boot())
+                    });
+                }
                 Slot::Key(variable) => {
                     if self.is_measured(*variable, variables) {
                         events.push(key_variable(*variable, variables.value(*variable)));
@@ -300,7 +307,11 @@ impl<'a> Boot<'a> {
 }
 
 pub(super) fn secure_boot(on: bool) -> PredictedEvent {
-    let variable = VariableData::new(Guid::GLOBAL, "SecureBoot", &[u8::from(on)]);
+    secure_boot_of(&[u8::from(on)])
+}
+
+fn secure_boot_of(value: &[u8]) -> PredictedEvent {
+    let variable = VariableData::new(Guid::GLOBAL, "SecureBoot", value);
     PredictedEvent::variable(
         EventType::EFI_VARIABLE_DRIVER_CONFIG,
         &variable,

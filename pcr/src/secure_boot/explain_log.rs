@@ -118,7 +118,7 @@ fn changed(predicted: &Event, measured: &Event) -> String {
         return match after.value.as_slice() {
             [0] => "Secure Boot is off".into(),
             [1] => "Secure Boot is on".into(),
-            _ => "the state of Secure Boot is unknown".into(),
+            _ => "the firmware measures SecureBoot without a value: it was built without Secure Boot, or has it off".into(),
         };
     }
     if KeyVariable::find(after.guid, &after.name).is_none() {

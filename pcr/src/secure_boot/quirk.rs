@@ -27,6 +27,9 @@ pub enum Quirk {
     EmptyDbt,
     /// dbt is not measured.
     NoDbt,
+    /// With Secure Boot off, `SecureBoot` is measured without any value instead of 0: firmware built without Secure Boot, and some
+    /// makers.
+    EmptySecureBoot,
     /// `devdb` is measured, empty: firmware with authentication of devices (PFP 1.06).
     EmptyDevdb,
     /// The separator reports an error.
@@ -41,7 +44,7 @@ pub enum Quirk {
 
 impl Quirk {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::LateSeparator,
         Self::NoDbAuthority,
         Self::DriverAuthorityInPcr2,
@@ -65,6 +68,7 @@ impl Quirk {
         Self::DebugMode,
         Self::EmptyDbt,
         Self::NoDbt,
+        Self::EmptySecureBoot,
         Self::EmptyDevdb,
         Self::ErrorSeparator,
         Self::AbsentNotMeasured,
@@ -99,6 +103,7 @@ impl fmt::Display for Quirk {
             Self::DebugMode => "firmware debug mode measured",
             Self::EmptyDbt => "dbt measured although it does not exist",
             Self::NoDbt => "dbt not measured",
+            Self::EmptySecureBoot => "SecureBoot measured without a value",
             Self::EmptyDevdb => "devdb measured",
             Self::ErrorSeparator => "separator reports an error of the firmware",
             Self::AbsentNotMeasured => "variables that do not exist not measured",

@@ -30,6 +30,8 @@ pub(super) struct Template {
     shim: Option<LogShim>,
     /// The variables of the log.
     variables: SecureBootVariables,
+    /// Firmware measures SecureBoot without a value when it is off.
+    empty_secure_boot: bool,
 }
 
 impl Template {
@@ -43,6 +45,7 @@ impl Template {
             authorities: Vec::new(),
             shim: None,
             variables: SecureBootVariables::default(),
+            empty_secure_boot: false,
         }
     }
 
@@ -52,6 +55,7 @@ impl Template {
             authorities: Vec::new(),
             shim: None,
             variables: SecureBootVariables::from_log(log)?,
+            empty_secure_boot: false,
         };
         let (mut mok, mut applications) = (Vec::new(), Vec::new());
         let mut booting = false;
@@ -81,6 +85,7 @@ impl Template {
                     let slot = match KeyVariable::find(variable.guid, &variable.name) {
                         Some(key) => Slot::Key(key),
                         None if variable.guid == Guid::GLOBAL && variable.name == "SecureBoot" => {
+                            template.empty_secure_boot = variable.value.is_empty();
                             Slot::SecureBoot
                         }
                         None => Slot::Copy(copy),
@@ -141,6 +146,11 @@ impl Template {
         let shim = self.shim.iter().flat_map(|shim| &shim.state);
         let mok = shim.filter(|event| event.register() == Register::SHIM_POLICY);
         self.authorities.iter().chain(mok)
+    }
+
+    /// Whether firmware measures SecureBoot without a value when it is off.
+    pub(super) const fn empty_secure_boot(&self) -> bool {
+        self.empty_secure_boot
     }
 
     /// The shim that ran.
