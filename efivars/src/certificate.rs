@@ -53,7 +53,7 @@ pub(crate) enum Authority {
 }
 
 const CERTIFICATE: &str = "X.509 certificate";
-const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+pub(crate) const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const PKCS1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01];
 
 impl Certificate {
@@ -135,6 +135,18 @@ impl Certificate {
         match core::str::from_utf8(bytes) {
             Ok(text) if text.contains("-----BEGIN") => Self::from_pem(text),
             _ => Self::from_der(bytes),
+        }
+    }
+
+    /// All certificates of a PEM text, or the one that the bytes are in DER: the signer first, then those that lead to a trusted one.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_der`](Self::from_der) and [`chain_from_pem`](Self::chain_from_pem).
+    pub fn chain_from_pem_or_der(bytes: &[u8]) -> Result<Vec<Self>, Error> {
+        match core::str::from_utf8(bytes) {
+            Ok(text) if text.contains("-----BEGIN") => Self::chain_from_pem(text),
+            _ => Self::from_der(bytes).map(|certificate| alloc::vec![certificate]),
         }
     }
 

@@ -115,6 +115,12 @@ pub enum Error {
     /// A private key that could not be read.
     #[error("not an unencrypted RSA private key in PKCS#8 or PKCS#1 form")]
     PrivateKey,
+    /// A private key that is encrypted.
+    #[error("the private key is encrypted: decrypt it first")]
+    KeyEncrypted,
+    /// A private key of another kind than RSA.
+    #[error("not an RSA private key: firmware takes no other signatures")]
+    KeyNotRsa,
     /// A text that is not a GUID.
     #[error("not a GUID of the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")]
     NotAGuid,
@@ -124,6 +130,12 @@ pub enum Error {
     /// A date that does not exist, or a text that is not a date.
     #[error("not a date and time between 1900 and 9999")]
     TimeOutOfRange,
+    /// A time more than a year ahead, which would lock the variable against all but appends.
+    #[error("{time} is more than a year ahead: firmware would refuse every other write until then")]
+    FarFuture {
+        /// The time.
+        time: crate::EfiTime,
+    },
     /// A time with nanoseconds, time zone or daylight, which firmware refuses.
     #[error("an authenticated variable takes whole seconds in UTC only")]
     TimeNotPlain,
@@ -157,6 +169,12 @@ pub enum Error {
         /// Why it is not the most likely of them.
         #[source]
         cause: alloc::boxed::Box<Error>,
+    },
+    /// A file of another kind.
+    #[error("it looks like {what}")]
+    LooksLike {
+        /// What it looks like.
+        what: &'static str,
     },
     /// A type of entries that edk2 refuses.
     #[error("signature type {kind} is refused by firmware")]

@@ -36,6 +36,7 @@ mod signer;
 mod signing;
 mod time;
 mod update;
+mod update_problem;
 mod variable;
 mod variable_file;
 mod variable_store;
@@ -64,6 +65,7 @@ pub use signer::{BoxError, Signer, ToBeSigned};
 pub use signing::Prepared;
 pub use time::EfiTime;
 pub use update::{SignedUpdate, Update};
+pub use update_problem::UpdateProblem;
 pub use variable::{
     CUSTOM_MODE, DB, DB_DEFAULT, DBR, DBT, DBX, DBX_DEFAULT, KEK, KEK_DEFAULT, MOK_LIST,
     MOK_LIST_X, PK, PK_DEFAULT, SECURE_BOOT, SECURE_BOOT_ENABLE, SETUP_MODE, Variable,

@@ -7,6 +7,8 @@ use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 use zeroize::Zeroize as _;
 
+use crate::certificate::RSA_ENCRYPTION;
+use crate::der::{self, Reader};
 use crate::{BoxError, Error, Signer, ToBeSigned, pem};
 
 /// Signs with an RSA key in memory.
@@ -28,26 +30,48 @@ impl RsaSigner {
     ///
     /// # Errors
     ///
-    /// [`Error::Pem`] when the text holds no key of these kinds, [`Error::PrivateKey`] when it is not RSA or broken.
+    /// [`Error::Pem`] when the text holds no private key, [`Error::KeyEncrypted`], [`Error::KeyNotRsa`], [`Error::PrivateKey`]
+    /// when it is broken.
     pub fn from_pem(text: &str) -> Result<Self, Error> {
-        let mut blocks = pem::blocks(text).ok_or(Error::Pem {
+        const NONE: Error = Error::Pem {
             what: "private key",
-        })?;
-        let key = blocks.iter().find_map(|block| match block.label {
-            "PRIVATE KEY" => {
-                Some(RsaPrivateKey::from_pkcs8_der(&block.der).map_err(|_| Error::PrivateKey))
-            }
-            "RSA PRIVATE KEY" => {
-                Some(RsaPrivateKey::from_pkcs1_der(&block.der).map_err(|_| Error::PrivateKey))
-            }
-            _ => None,
-        });
+        };
+        // The header of a block of the old form, which is not base64.
+        if text.contains("Proc-Type: 4,ENCRYPTED") {
+            return Err(Error::KeyEncrypted);
+        }
+        let mut blocks = pem::blocks(text).ok_or(NONE)?;
+        let key = blocks
+            .iter()
+            .find_map(|block| key(block.label, &block.der))
+            .unwrap_or(Err(NONE));
         blocks.iter_mut().for_each(|block| block.der.zeroize());
-        key.ok_or(Error::Pem {
-            what: "private key",
-        })?
-        .map(Self)
+        key.map(Self)
     }
+}
+
+/// The key in a block; nothing when it is a block of another kind.
+fn key(label: &str, der: &[u8]) -> Option<Result<RsaPrivateKey, Error>> {
+    Some(match label {
+        "PRIVATE KEY" if is_of_another_kind(der) => Err(Error::KeyNotRsa),
+        "PRIVATE KEY" => RsaPrivateKey::from_pkcs8_der(der).map_err(|_| Error::PrivateKey),
+        "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_der(der).map_err(|_| Error::PrivateKey),
+        "EC PRIVATE KEY" | "DSA PRIVATE KEY" => Err(Error::KeyNotRsa),
+        "ENCRYPTED PRIVATE KEY" => Err(Error::KeyEncrypted),
+        _ => return None,
+    })
+}
+
+/// Whether PKCS#8 says that the key is for another algorithm.
+fn is_of_another_kind(der: &[u8]) -> bool {
+    const WHAT: &str = "private key";
+    let algorithm = || {
+        let mut fields = Reader::new(der, WHAT).expect(der::SEQUENCE)?.reader(WHAT);
+        fields.expect(der::INTEGER)?;
+        let mut algorithm = fields.expect(der::SEQUENCE)?.reader(WHAT);
+        algorithm.expect(der::OID)
+    };
+    algorithm().is_ok_and(|found| found.value != RSA_ENCRYPTION)
 }
 
 impl Signer for RsaSigner {

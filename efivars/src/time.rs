@@ -312,6 +312,40 @@ impl EfiTime {
         self.fields() > stored.fields()
     }
 
+    /// Whether it is more than a year after `now`. A variable that was written with such a time takes no other value, and no
+    /// deletion, until then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use efivars::EfiTime;
+    /// let now = EfiTime::new(2026, 11, 27, 8, 0, 0)?;
+    /// assert!(!EfiTime::new(2027, 11, 27, 8, 0, 0)?.is_far_after(now));
+    /// assert!(EfiTime::new(2027, 11, 27, 8, 0, 1)?.is_far_after(now));
+    /// # Ok::<(), efivars::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_far_after(self, now: Self) -> bool {
+        let next_year = Self {
+            year: now.year.saturating_add(1),
+            ..now
+        };
+        self.is_later_than(next_year)
+    }
+
+    /// Whether there is such a date and time.
+    pub(crate) fn exists(self) -> bool {
+        Self::new(
+            self.year,
+            self.month,
+            self.day,
+            self.hour,
+            self.minute,
+            self.second,
+        )
+        .is_ok()
+    }
+
     const fn fields(self) -> (u16, u8, u8, u8, u8, u8) {
         (
             self.year,

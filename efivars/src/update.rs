@@ -111,6 +111,19 @@ impl Update {
         })
     }
 
+    /// Refuses a time more than a year after `now`. Firmware keeps the time of a write and takes none with an earlier one; appends
+    /// are not compared and pass.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FarFuture`].
+    pub fn refuse_far_future(self, now: EfiTime) -> Result<Self, Error> {
+        if self.time.is_far_after(now) && !self.attributes.contains(Attributes::APPEND_WRITE) {
+            return Err(Error::FarFuture { time: self.time });
+        }
+        Ok(self)
+    }
+
     /// Embeds further certificates, when the signer's certificate is not in KEK itself but its issuer is.
     #[must_use]
     pub fn with_chain(mut self, certificates: impl IntoIterator<Item = Certificate>) -> Self {

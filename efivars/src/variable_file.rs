@@ -72,10 +72,10 @@ impl<'a> VariableFile<'a> {
                 _ => return Ok(file),
             }
         }
-        let cause = if looks_like_update(bytes) {
-            not_update
-        } else {
-            not_lists
+        let cause = match looks_like(bytes) {
+            Some(what) => Error::LooksLike { what },
+            None if looks_like_update(bytes) => not_update,
+            None => not_lists,
         };
         Err(Error::UnknownFile {
             cause: cause.into(),
@@ -113,6 +113,28 @@ impl<'a> VariableFile<'a> {
 
 fn plausible(attributes: Attributes) -> bool {
     attributes.bits() <= 0xff && attributes.contains(Attributes::BOOTSERVICE_ACCESS)
+}
+
+/// Files of other kinds that are given by mistake.
+fn looks_like(bytes: &[u8]) -> Option<&'static str> {
+    let starts = |magic: &[u8]| bytes.starts_with(magic);
+    if starts(b"-----BEGIN CERT") || starts(b"Certificate:") || starts(b"Bag Attributes") {
+        Some("a certificate in PEM, of which a signature list has to be made first")
+    } else if starts(b"-----BEGIN ") {
+        Some("a PEM file")
+    } else if crate::Certificate::from_der(bytes).is_ok() {
+        Some("a certificate in DER, of which a signature list has to be made first")
+    } else if starts(b"QFI\xfb") {
+        Some("a qcow2 disk image, which has to be converted to a raw one first")
+    } else if starts(b"MZ") {
+        Some("an EFI image")
+    } else if bytes.get(40..44) == Some(b"_FVH") {
+        Some("a firmware volume")
+    } else if starts(b"{") || starts(b"[") {
+        Some("a JSON document")
+    } else {
+        None
+    }
 }
 
 /// Whether the file starts with a date of our times.

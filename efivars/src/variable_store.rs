@@ -55,8 +55,13 @@ impl VariableStore {
     /// # Errors
     ///
     /// [`Error::NoVariableStore`] when there is none, [`Error::BrokenStore`] for checksums and sizes that do not fit, and for a
-    /// write that firmware has begun and not finished.
+    /// write that firmware has begun and not finished, [`Error::LooksLike`] for a qcow2 image.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        if bytes.starts_with(b"QFI\xfb") {
+            return Err(Error::LooksLike {
+                what: "a qcow2 disk image, which has to be converted to a raw one first",
+            });
+        }
         let volume = Volume::find(bytes)?;
         let area = bytes
             .get(volume.records.clone())

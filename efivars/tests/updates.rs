@@ -362,7 +362,7 @@ fn keys_of_both_pem_forms_are_the_same_and_others_are_refused() {
     for (file, message) in [
         (
             "keys/ec.key",
-            "not an unencrypted RSA private key in PKCS#8 or PKCS#1 form",
+            "not an RSA private key: firmware takes no other signatures",
         ),
         ("keys/db.crt", "no private key in the PEM text"),
     ] {

@@ -8,13 +8,14 @@ use serde_json::{Value, json};
 use crate::hash::hex;
 use crate::{
     AuthenticatedUpdate, Certificate, Entry, SignatureDatabase, SignatureType, VariableFile,
+    microsoft,
 };
 
 /// Describes a file: its kind, its content, and for an update for what it was signed and by whom.
 ///
 /// The document has `kind` (`authenticated update`, `signature lists` or `efivarfs`), `value` (`lists`, `entries`, `warnings`; a
 /// hexadecimal string when it is no database), and for updates `time`, `attributes`, `signed`, `signed_for`, `signers`,
-/// `signature_error`, `content_info`.
+/// `signature_error`, `content_info`, `warnings`.
 ///
 /// # Examples
 ///
@@ -65,6 +66,7 @@ fn describe_update(attributes: Option<u32>, update: &AuthenticatedUpdate<'_>) ->
         "signers": explanation.signers.iter().map(certificate).collect::<Vec<_>>(),
         "signature_error": explanation.error.map(|error| error.to_string()),
         "content_info": update.signed_data().ok().flatten().is_some_and(|signature| signature.is_wrapped()),
+        "warnings": update.problems(None).iter().map(ToString::to_string).collect::<Vec<_>>(),
         "value": value(update.value()),
     })
 }
@@ -100,5 +102,9 @@ fn entry(entry: &Entry<'_>) -> Value {
 }
 
 fn certificate(it: &Certificate) -> Value {
-    json!({ "subject": it.subject(), "sha256": hex(&it.sha256()) })
+    let mut described = json!({ "subject": it.subject(), "sha256": hex(&it.sha256()) });
+    if let Some(known) = microsoft::identify(it) {
+        described["known_as"] = known.common_name.into();
+    }
+    described
 }
