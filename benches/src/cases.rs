@@ -2,6 +2,7 @@
 
 mod ours;
 mod theirs;
+pub(crate) mod unseal;
 
 use crate::Outcome;
 use crate::inputs::Folder;
@@ -200,6 +201,30 @@ pub(crate) const JOBS: &[Job] = &[
             ),
         ],
     },
+    Job {
+        title: "Unseal ten times on swtpm, which each row starts and stops (PCR policy; ours and systemd's in salted sessions)",
+        budget: None,
+        cases: &[
+            ours("unseal", "tpm-seal", unseal::ours),
+            floor("unseal-floor", "swtpm alone", unseal::nothing),
+            Case {
+                role: Role::Peer,
+                ..ours(
+                    "unseal-systemd-creds",
+                    "systemd-creds of Debian 13",
+                    unseal::systemd_creds,
+                )
+            },
+            Case {
+                role: Role::Peer,
+                ..ours(
+                    "unseal-tpm2-tools",
+                    "tpm2_load, tpm2_unseal",
+                    unseal::tpm2_tools,
+                )
+            },
+        ],
+    },
 ];
 
 /// The row of that name.
@@ -226,6 +251,12 @@ impl Case {
             || matches!(self.work, Work::Program(line) if line.contains("signed}"));
         if needs_stub && !folder.file("stub").exists() {
             return Some("no Debian 13 tree with stub and kernel".into());
+        }
+        if self.name.starts_with("unseal") {
+            let systemd = (self.name == "unseal-systemd-creds")
+                .then(|| theirs::chroot_obstacle(folder))
+                .flatten();
+            return unseal::obstacle().or(systemd);
         }
         let Work::Program(line) = self.work else {
             return None;

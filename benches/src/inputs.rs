@@ -69,7 +69,7 @@ impl Folder {
         if self.file("stub").exists() {
             self.make_images()?;
         }
-        Ok(())
+        crate::cases::unseal::prepare(self)
     }
 
     /// Removes what the case before left.
