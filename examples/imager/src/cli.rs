@@ -294,9 +294,9 @@ pub struct VerifyOptions {
     /// The machine's variables
     #[command(flatten)]
     pub variables: VariableOptions,
-    /// Judge as shim does, with this MokList (.esl) besides db
-    #[arg(long, value_name = "FILE")]
-    pub mok: Option<PathBuf>,
+    /// What shim goes by
+    #[command(flatten)]
+    pub shim: crate::verify::ShimOptions,
     /// Judge this detached signature in place of those in the image
     #[arg(long, value_name = "FILE")]
     pub detached: Option<PathBuf>,
@@ -312,10 +312,10 @@ pub struct SignOptions {
     /// EFI image
     pub file: PathBuf,
     /// Private key, PEM
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["remove_all", "attach", "prepare", "signature"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["remove_all", "attach", "prepare", "signature", "remove", "merge", "timestamp", "timestamp_data"])]
     pub key: Option<PathBuf>,
     /// Certificate or chain, signer first
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["remove_all", "attach"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["remove_all", "attach", "remove", "merge", "timestamp", "timestamp_data"])]
     pub cert: Option<PathBuf>,
     /// Further certificate to embed; may be repeated
     #[arg(long, value_name = "FILE")]
@@ -344,6 +344,12 @@ pub struct SignOptions {
     /// The raw signature that an external key made over the bytes of --prepare
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     pub signature: Option<PathBuf>,
+    /// Add this signing time, in seconds since 1970; without it the same input gives the same output
+    #[arg(long, value_name = "SECONDS")]
+    pub signing_time: Option<i64>,
+    /// Changes without a key
+    #[command(flatten)]
+    pub table: crate::sign::TableOptions,
     /// Sign an image with gaps or overlaps by the rule of the specification
     #[arg(long)]
     pub allow_gaps: bool,
@@ -402,6 +408,12 @@ pub struct EditOptions {
     /// Remove a section: NAME or NAME:N; may be repeated
     #[arg(long, value_name = "SECTION")]
     pub remove: Vec<String>,
+    /// Add a profile after the others: the text of its .profile, or @FILE; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub add_profile: Vec<String>,
+    /// Add the profile of a PE file that `ukify build --profile=` has made; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub join_profile: Vec<PathBuf>,
     /// Remove profile N; may be repeated
     #[arg(long, value_name = "N")]
     pub remove_profile: Vec<u32>,

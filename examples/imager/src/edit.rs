@@ -1,10 +1,11 @@
 //! `imager edit`: change a finished UKI.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use pcr::{Bank, Dialect, Pcr11};
 use serde_json::{Value, json};
-use uki::{Edit, SectionName, Source, Uki};
+use uki::{Edit, Plan, Profile, SectionName, Source, Uki};
 
 use crate::build_uki::phase_paths;
 use crate::cli::EditOptions;
@@ -13,37 +14,36 @@ use crate::output::{Existing, Output};
 use crate::progress::Progress;
 use crate::{Error, assets};
 
-/// Changes sections; signatures go, since they are for other bytes.
+/// Changes sections and profiles; signatures go, since they are for other bytes.
+///
+/// Profiles keep the numbers that they have in the file while the changes are made; new ones count on.
 ///
 /// # Errors
-/// [`Error::Usage`] for sections that are not named right, [`Error::Input`] for a file that is no UKI.
+/// [`Error::Usage`] for sections that are not named right, [`Error::Input`] for a file that is neither a UKI nor an addon.
 pub fn edit(options: &EditOptions, progress: &Progress) -> Result<Value, Error> {
-    let input = |error| Error::input("UKI", &options.file, error);
+    let input = |error| Error::input("UKI or addon", &options.file, error);
     let file =
         File::open(&options.file).map_err(|source| Error::io("read", &options.file, source))?;
     let uki = Uki::read(file).map_err(input)?;
-    let mut edit = Edit::new(Source::file(&options.file)).map_err(input)?;
-    for index in &options.remove_profile {
-        edit = edit.remove_profile(usize::try_from(*index).unwrap_or(usize::MAX));
+    if !uki.is_uki() && !uki.is_addon() {
+        let problem = "it is an EFI image with neither a kernel nor anything that an addon brings";
+        return Err(Error::input("UKI or addon", &options.file, problem));
     }
-    for text in &options.remove {
-        let (name, profile) = target(text)?;
-        edit = edit.remove(profile, name);
+    if options.pcr_key.is_some() && !uki.is_uki() {
+        return Err(Error::usage("--pcr-key", "an addon has no signed policies"));
     }
-    for text in &options.set {
-        let (name, content) = text.split_once('=').ok_or_else(|| {
-            Error::usage(
-                "--set",
-                format!("'{text}': NAME=TEXT or NAME=@FILE expected"),
-            )
-        })?;
-        let (name, profile) = target(name)?;
-        let content = match content.strip_prefix('@') {
-            Some(path) => Source::bytes(assets::read(path.as_ref())?),
-            None => Source::bytes(content),
-        };
-        edit = edit.set(profile, name, content);
-    }
+    let existing = if options.force || options.output.is_none() {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
+    let result = options.output.as_ref().unwrap_or(&options.file);
+    let mut out = Output::create(result, 0o644, existing)?;
+    let changes = changed(
+        options,
+        Edit::new(Source::file(&options.file)).map_err(input)?,
+    )?;
+    let plan = changes.plan().map_err(lay_out)?;
 
     let signer = options
         .pcr_key
@@ -56,32 +56,31 @@ pub fn edit(options: &EditOptions, progress: &Progress) -> Result<Value, Error> 
         .transpose()?;
     let paths = phase_paths(&options.phases);
     let dialect = Dialect::identify(uki.stub().name(), uki.stub().version());
-    if let Some(signer) = &signer {
-        edit = edit.set(
-            None,
-            SectionName::PCRPKEY,
-            Source::bytes(signer.public_key().to_pem()),
-        );
-        let len = pcr::signature_document_len(&paths, &Bank::ALL, signer.public_key().bits());
-        let profiles = uki.profiles();
-        for view in &profiles {
-            edit = edit.pcrsig_len(view.index(), len);
+    let plan = match &signer {
+        Some(signer) => {
+            let edit = changed(
+                options,
+                Edit::new(Source::file(&options.file)).map_err(input)?,
+            )?;
+            let len = pcr::signature_document_len(&paths, &Bank::ALL, signer.public_key().bits());
+            let key = Source::bytes(signer.public_key().to_pem());
+            with_policies(edit, &plan, key, len)
+                .plan()
+                .map_err(lay_out)?
         }
-    } else {
-        progress.warning(
-            "the signed policies in .pcrsig are for the old content; --pcr-key signs new ones",
-        );
-    }
-    let existing = if options.force || options.output.is_none() {
-        Existing::Replace
-    } else {
-        Existing::Keep
+        None => {
+            if plan
+                .sections()
+                .iter()
+                .any(|section| section.name().same(&SectionName::PCRSIG))
+            {
+                progress.warning(
+                    "the signed policies in .pcrsig are for the old content; --pcr-key signs new ones",
+                );
+            }
+            plan
+        }
     };
-    let result = options.output.as_ref().unwrap_or(&options.file);
-    let mut out = Output::create(result, 0o644, existing)?;
-    let plan = edit
-        .plan()
-        .map_err(|error| Error::step("lay out the UKI", error))?;
     let mut boot = Pcr11::new(dialect, &Bank::ALL);
     plan.write(
         &mut out,
@@ -101,6 +100,71 @@ pub fn edit(options: &EditOptions, progress: &Progress) -> Result<Value, Error> 
     )
     .map_err(|error| Error::step("write the UKI", error))?;
     Ok(json!({ "output": out.publish()?, "len": plan.len() }))
+}
+
+fn lay_out(error: uki::Error) -> Error {
+    Error::step("lay out the UKI", error)
+}
+
+/// All that was asked for, but the policies.
+fn changed(options: &EditOptions, mut edit: Edit) -> Result<Edit, Error> {
+    for text in &options.add_profile {
+        edit = edit.add_profile(Profile::new(content(text)?));
+    }
+    for path in &options.join_profile {
+        let profile = Profile::from_image(&Source::file(path))
+            .map_err(|error| Error::input("profile image", path, error))?;
+        edit = edit.add_profile(profile);
+    }
+    for text in &options.remove {
+        let (name, profile) = target(text)?;
+        edit = edit.remove(profile, name);
+    }
+    for text in &options.set {
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Error::usage(
+                "--set",
+                format!("'{text}': NAME=TEXT or NAME=@FILE expected"),
+            )
+        })?;
+        let (name, profile) = target(name)?;
+        edit = edit.set(profile, name, content(value)?);
+    }
+    // From the last one on, so that each still has its number when its turn comes.
+    let gone: BTreeSet<u32> = options.remove_profile.iter().copied().collect();
+    for index in gone.iter().rev() {
+        edit = edit.remove_profile(usize::try_from(*index).unwrap_or(usize::MAX));
+    }
+    Ok(edit)
+}
+
+/// One key in the base, and room for policies in each profile; no others are left.
+fn with_policies(mut edit: Edit, plan: &Plan, key: Source, len: u64) -> Edit {
+    let profiles = plan.profiles();
+    let base = plan.base();
+    for view in &profiles {
+        let own = |name| view.section(name).filter(|section| view.owns(section));
+        if view.index().is_some() && own(&SectionName::PCRPKEY).is_some() {
+            edit = edit.remove(view.index(), SectionName::PCRPKEY);
+        }
+    }
+    if profiles.iter().any(|view| view.index().is_some())
+        && base.section(&SectionName::PCRSIG).is_some()
+    {
+        edit = edit.remove(None, SectionName::PCRSIG);
+    }
+    edit = edit.set(None, SectionName::PCRPKEY, key);
+    profiles
+        .iter()
+        .fold(edit, |edit, view| edit.pcrsig_len(view.index(), len))
+}
+
+/// `TEXT`, or the bytes of a file as `@FILE`.
+fn content(text: &str) -> Result<Source, Error> {
+    Ok(match text.strip_prefix('@') {
+        Some(path) => Source::bytes(assets::read(path.as_ref())?),
+        None => Source::bytes(text),
+    })
 }
 
 /// `NAME` or `NAME:N`, with or without the leading dot.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::assets::read;
 use crate::cli::InspectOptions;
 use crate::contents::Contents;
-use crate::{Error, medium, policy_findings};
+use crate::{Error, inspect_uki, medium, policy_findings};
 
 /// Describes a file.
 ///
@@ -130,41 +130,25 @@ fn image(path: &Path, is_medium: bool) -> Result<Value, Error> {
                 .collect::<Vec<_>>()
         );
     }
-    if let Ok(uki) = contents.uki() {
-        let text = |name: &uki::SectionName| {
-            uki.base()
-                .section(name)
-                .and_then(|section| uki.text(section).ok())
-        };
-        let sections: Vec<Value> = uki
-            .sections()
-            .iter()
-            .map(|section| {
-                json!({ "name": section.name().as_str(), "size": section.virtual_len(), "offset": section.raw_offset() })
-            })
-            .collect();
-        let kernel = uki
-            .base()
-            .section(&uki::SectionName::LINUX)
-            .and_then(|section| uki.kernel(section).ok());
-        let findings = uki::lint(&uki).map_err(|error| Error::input("UKI", path, error))?;
-        document["uki"] = json!({
-            "stub": format!("{} {}", uki.stub().name(), uki.stub().version()).trim(),
-            "kernel": kernel.as_ref().and_then(|kernel| kernel.version().map(str::to_owned)),
-            "cmdline": text(&uki::SectionName::CMDLINE),
-            "os_release": text(&uki::SectionName::OSREL),
-            "uname": text(&uki::SectionName::UNAME),
-            "profiles": uki.profiles().len(),
-            "sections": sections,
-            "findings": findings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        });
-        if is_medium {
+    if is_medium {
+        if let Ok(uki) = contents.uki() {
+            document["uki"] = describe(&uki, path)?;
             document["kind"] = json!("medium with UKI");
-        } else {
-            document["kind"] = json!("UKI");
         }
+        return Ok(document);
+    }
+    let file = std::fs::File::open(path).map_err(|source| Error::io("read", path, source))?;
+    if let Ok(uki) = uki::Uki::read(file)
+        && (uki.is_uki() || uki.is_addon())
+    {
+        document["uki"] = describe(&uki, path)?;
+        document["kind"] = json!(if uki.is_uki() { "UKI" } else { "UKI addon" });
     }
     Ok(document)
+}
+
+fn describe<S: uki::ReadAt>(uki: &uki::Uki<S>, path: &Path) -> Result<Value, Error> {
+    inspect_uki::describe(uki).map_err(|error| Error::input("UKI", path, error))
 }
 
 fn document(path: &Path, bytes: &[u8]) -> Result<Value, Error> {

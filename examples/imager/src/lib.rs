@@ -19,6 +19,7 @@ mod esp;
 pub mod explain;
 pub mod generate;
 pub mod inspect;
+mod inspect_uki;
 pub mod keys;
 mod label;
 pub mod medium;
