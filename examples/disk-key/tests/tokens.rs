@@ -477,3 +477,108 @@ fn an_enrolment_that_would_not_protect_leaves_the_volume_as_it_was() {
     let output = machine.run(program, &["phase", "a:b"]);
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn one_token_holds_the_next_pcr_key_and_the_planned_pcr_7() {
+    if !have("one_token_holds_the_next_pcr_key") {
+        return;
+    }
+    let mut machine = Machine::new();
+    machine.enroll(&[]);
+    let old = machine.unlock(&[]);
+    machine.tool("openssl", &["genrsa", "-out", "next.pem", "2048"]);
+    let public = [
+        "pkey",
+        "-in",
+        "next.pem",
+        "-pubout",
+        "-out",
+        "next-public.pem",
+    ];
+    machine.tool("openssl", &public);
+    let planned = Machine::pcr_7(2);
+    let reseal = [
+        "--json",
+        "--format",
+        "trustedboot",
+        "--pcr7",
+        &planned,
+        "--next-pcr-key",
+        "next-public.pem",
+    ];
+    let output = machine.with_evidence("reseal", &reseal);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{message}");
+    let resealed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(resealed["keyslots"], serde_json::json!([2]), "one slot");
+    assert_eq!(
+        machine.status()["volume"]["tokens"][1]["type"],
+        "trustedboot-tpm2"
+    );
+    assert_eq!(machine.unlock(&[]), old, "the old token is still there");
+
+    // The next system is signed by the next key; PCR 7 is as before.
+    machine.write("key.pem", &machine.read("next.pem"));
+    machine.write("public.pem", &machine.read("next-public.pem"));
+    machine.reboot_with("01");
+    machine.sign(&extended(b"enter-initrd"));
+    let new = machine.unlock(&[]);
+    assert!(
+        machine.opens(&new) && !machine.opens(&old),
+        "it has opened once"
+    );
+    // Then PCR 7 changes as planned, and in no other way.
+    machine.reboot_with("02");
+    assert_eq!(machine.unlock(&[]), new);
+    machine.reboot_with("03");
+    machine.refused("unlock", &[], 1, "no alternative of the policy fits");
+    // And a third key is none of the two.
+    machine.tool("openssl", &["genrsa", "-out", "key.pem", "2048"]);
+    machine.reboot_with("02");
+    machine.sign(&extended(b"enter-initrd"));
+    machine.refused("unlock", &[], 1, "the state is signed by key");
+}
+
+#[test]
+fn a_reseal_that_cannot_be_proven_leaves_the_header_as_it_was() {
+    if !have("a_reseal_that_cannot_be_proven") {
+        return;
+    }
+    let machine = Machine::new();
+    machine.enroll(&[]);
+    let key = machine.unlock(&[]);
+    let header = machine.read("volume");
+    let planned = Machine::pcr_7(2);
+    // Something else is where the storage root key should be.
+    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign";
+    let create = ["-Q", "-C", "o", "-G", "ecc256:ecdsa:null", "-a", attributes];
+    machine.tool(
+        "tpm2_createprimary",
+        &[&create[..], &["-c", "other.ctx"]].concat(),
+    );
+    machine.tool(
+        "tpm2_evictcontrol",
+        &["-Q", "-C", "o", "-c", "other.ctx", "0x81000001"],
+    );
+    machine.tool("tpm2_flushcontext", &["-t"]);
+    for format in ["systemd", "trustedboot"] {
+        let reseal = ["--format", format, "--pcr7", &planned];
+        machine.refused("reseal", &reseal, 1, "handle 0x81000001 is in use");
+    }
+    machine.refused(
+        "reseal",
+        &["--pcr7", "zz"],
+        2,
+        "is not 64 hexadecimal digits",
+    );
+    machine.refused(
+        "reseal",
+        &["--next-pcr-key", "nothing"],
+        2,
+        "cannot read nothing",
+    );
+    let output = machine.with_evidence("reseal", &[]);
+    assert_eq!(output.status.code(), Some(2), "nothing to seal to");
+    assert!(machine.read("volume") == header);
+    assert_eq!(machine.unlock(&[]), key);
+}
