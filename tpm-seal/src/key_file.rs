@@ -9,7 +9,8 @@ use der::{Decode as _, Encode as _, Header, Length, Reader as _, SliceReader, Ta
 use crate::policy::{Policy, SignedPcrs, Step};
 use crate::wire::{Reader, tpm2b};
 use crate::{
-    Bank, Error, Parent, PcrSelection, PolicyKey, SealedKey, SealedObject, SealedToken, Template,
+    Bank, Error, Parent, PcrSelection, PolicyKey, Refusal, SealedKey, SealedObject, SealedToken,
+    Template,
 };
 
 const LABEL: &str = "TSS2 PRIVATE KEY";
@@ -226,8 +227,14 @@ impl KeyFile {
     /// tell what it must be; [`sealed`](Self::sealed) does it with a known one.
     ///
     /// # Errors
-    /// None that a file that was read can give.
+    /// [`Refusal::Damaged`] when the policy of the file is not that of the object, or the file names none.
     pub fn token(&self) -> Result<SealedToken, Error> {
+        if !self.object.is_policy(&self.policy.digest()?) {
+            return Err(Refusal::Damaged {
+                what: "its policy is not the one that the key is sealed to",
+            }
+            .into());
+        }
         let parent = match self.parent {
             OWNER => return Ok(SealedToken::new(self.sealed(None)?, self.policy.clone())),
             handle => Parent::Handle { handle },
