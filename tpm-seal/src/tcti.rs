@@ -29,6 +29,14 @@ impl Tcti {
             .ok_or(Error::NoDevice)
     }
 
+    /// Whether it names a file that is no device.
+    #[cfg(feature = "tpm")]
+    pub(crate) fn is_no_device(&self) -> bool {
+        let path = self.0.strip_prefix("device:");
+        let metadata = path.and_then(|path| std::fs::metadata(path).ok());
+        metadata.is_some_and(|metadata| metadata.is_file() || metadata.is_dir())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -333,6 +333,22 @@ fn sha2_of(text: &str) -> Vec<u8> {
 }
 
 #[test]
+fn never_talks_to_a_file_as_if_it_were_a_tpm() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    std::fs::write(&path, "precious").unwrap();
+    for path in [path.as_path(), folder.path()] {
+        let text = format!("device:{}", path.display());
+        let error = Tpm::open(&text.parse().unwrap()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("TCTI {text:?} cannot be used: it is a file, not a device")
+        );
+    }
+    assert_eq!(std::fs::read(path).unwrap(), b"precious");
+}
+
+#[test]
 fn says_what_is_missing_when_no_tpm_answers() {
     let message = |text: &str| {
         let tcti: Tcti = text.parse().unwrap();

@@ -66,11 +66,14 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
         .into_iter()
         .partition(|(_, parsed)| parsed.needs_pin());
     let mut asked: Option<Evidence> = None;
+    let mut refused = !reasons.is_empty();
+    let mut failure = None;
     for (token, parsed) in without.into_iter().chain(with_pin) {
         let used = if parsed.needs_pin() {
             // The PIN is asked for only when all else fits, so that nobody types it in vain.
             if let Err(reason) = fits(&mut tpm, &parsed, &evidence) {
                 reasons.push(format!("token {}: {reason}", token.id));
+                refused = true;
                 continue;
             }
             if asked.is_none() {
@@ -89,6 +92,7 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
                         "token {}: unsealed, but its key slot is gone",
                         token.id
                     ));
+                    refused = true;
                     continue;
                 }
                 let retired = reseal::retire_older(&volume, &token)?;
@@ -100,12 +104,20 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
                 });
             }
             Err(tpm_seal::Error::Refused(reason)) => {
-                reasons.push(format!("token {}: {reason}", token.id))
+                reasons.push(format!("token {}: {reason}", token.id));
+                refused = true;
             }
-            Err(other) => reasons.push(format!("token {}: {}", token.id, with_causes(&other))),
+            Err(other) => {
+                reasons.push(format!("token {}: {}", token.id, with_causes(&other)));
+                failure = Some(other);
+            }
         }
     }
-    Err(Error::Refused { reasons })
+    match failure {
+        // Nobody said no: the question could not be asked.
+        Some(failure) if !refused => Err(failure.into()),
+        _ => Err(Error::Refused { reasons }),
+    }
 }
 
 /// Does everything but the PIN fit?

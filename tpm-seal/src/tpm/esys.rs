@@ -47,6 +47,13 @@ impl Esys {
             text: text.to_owned(),
             reason: "the TPM library does not understand it",
         };
+        // libtss2 would write its commands into whatever file that is.
+        if tcti.is_no_device() {
+            return Err(Error::Tcti {
+                text: text.to_owned(),
+                reason: "it is a file, not a device",
+            });
+        }
         let conf: TctiNameConf = text.parse().map_err(|_| wrong())?;
         let context = Context::new(conf).map_err(|error| unreachable(tcti, code_of(&error)))?;
         Ok(Self {
