@@ -1,4 +1,4 @@
-//! Foreign readers agree with what was written: xorriso, bsdtar, isoinfo, sgdisk, fsck.vfat, mtools.
+//! Foreign readers agree with what was written: xorriso, isoinfo, bsdtar, pycdlib.
 
 #![allow(
     clippy::unwrap_used,
@@ -6,324 +6,327 @@
     reason = "tests stop at the first surprise"
 )]
 
-use std::collections::BTreeMap;
+#[path = "support/judge.rs"]
+mod judge;
+#[path = "support/odd_trees.rs"]
+mod odd_trees;
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use iso9660::{Entry, Fat, FatKind, Image, Tree};
+use iso9660::{Image, Tree};
+use odd_trees::{Item, OddTree, differences, in_full};
 
-/// Runs a judge; nothing when it is not installed, which only a test on a desk may get away with.
-fn judge(test: &str, program: &str, arguments: &[&str], folder: &Path) -> Option<Vec<u8>> {
-    let output = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .env("MTOOLS_SKIP_CHECK", "1")
-        .stdin(Stdio::null())
-        .output();
-    match output {
-        Ok(output) => {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(
-                output.status.success(),
-                "{test}: {program} {arguments:?}: {said}{}",
-                String::from_utf8_lossy(&output.stdout)
-            );
-            Some(output.stdout)
-        }
-        Err(_) if std::env::var_os("CI").is_none() => {
-            eprintln!("SKIPPED: {test}: {program} not found");
-            None
-        }
-        Err(error) => panic!("{test}: {program}: {error}"),
-    }
-}
-
-/// Content that tells which file it belongs to, of a length that is no multiple of a block.
-fn content(name: &str, len: usize) -> Vec<u8> {
-    name.bytes().cycle().take(len).collect()
-}
-
-type Files = BTreeMap<String, Vec<u8>>;
-
-/// Odd trees, by name.
-fn trees() -> Vec<(&'static str, Files)> {
-    let file = |name: &str, len: usize| (name.to_owned(), content(name, len));
-    let long = "a-name-that-goes-on-and-on-".repeat(8);
-    vec![
-        ("one file", Files::from([file("hello.txt", 5)])),
-        (
-            "empty files",
-            Files::from([file("a", 0), file("b", 0), file("d/c", 0)]),
-        ),
-        (
-            "block borders",
-            (2046..2051)
-                .map(|len| file(&format!("n{len}"), len))
-                .collect(),
-        ),
-        (
-            "sorting by parts",
-            ["S2", "S2046", "A", "A_1", "A.B", "A_B.C"]
-                .map(|name| file(name, 9))
-                .into(),
-        ),
-        (
-            "names alike in their first letters",
-            (0..120)
-                .map(|n| file(&format!("common-prefix-number-{n:03}.text"), 7))
-                .collect(),
-        ),
-        (
-            "names alike after folding",
-            ["readme", "README", "ReadMe", "read-me"]
-                .map(|name| file(name, 6))
-                .into(),
-        ),
-        (
-            "many in one folder",
-            (0..600)
-                .map(|n| file(&format!("folder/file-{n}"), n % 5))
-                .collect(),
-        ),
-        (
-            "deep",
-            Files::from([file("1/2/3/4/5/6/7/8/9/10/11/12/deep", 11)]),
-        ),
-        (
-            "long names",
-            Files::from([file(&format!("{long}.x"), 3), file(&format!("{long}.y"), 4)]),
-        ),
-        (
-            "UTF-8",
-            ["grüße.txt", "日本語", "смесь/файл", "😀.bin"]
-                .map(|name| file(name, 13))
-                .into(),
-        ),
-        (
-            "dots",
-            [".hidden", "a.b.c.d", "trailing.", "no-extension"]
-                .map(|name| file(name, 8))
-                .into(),
-        ),
-        (
-            "odd characters",
-            ["a b", "c;d", "e+f", "g#h", "i[j]"]
-                .map(|name| file(name, 4))
-                .into(),
-        ),
-        (
-            "a hundred folders",
-            (0..100).map(|n| file(&format!("d{n:03}/f"), 3)).collect(),
-        ),
-    ]
-}
-
-fn tree_of(files: &Files) -> Tree {
-    files.iter().fold(Tree::new(), |tree, (name, bytes)| {
-        tree.file(name.as_str(), bytes.clone())
-    })
-}
-
-fn read_back(folder: &Path, prefix: &str, files: &mut Files) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        if entry.file_type().unwrap().is_dir() {
-            read_back(&entry.path(), &format!("{name}/"), files);
-        } else {
-            files.insert(name, std::fs::read(entry.path()).unwrap());
-        }
-    }
-}
-
-fn extracted(folder: &Path) -> Files {
-    let mut files = Files::new();
-    read_back(folder, "", &mut files);
-    files
-}
-
-#[test]
-fn bsdtar_and_xorriso_extract_every_odd_tree_as_it_was() {
-    let test = "bsdtar_and_xorriso_extract_every_odd_tree_as_it_was";
-    for (name, files) in trees() {
+/// Writes every odd tree from a folder of the host, and asks about the image.
+fn for_every_tree(ask: impl Fn(&str, &OddTree, &Path)) {
+    for (name, tree) in odd_trees::odd_trees() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("image.iso");
-        Image::new(tree_of(&files))
-            .plan()
-            .unwrap()
-            .write_file(&path)
-            .unwrap();
-        for (program, arguments) in [
-            ("bsdtar", &["-xf", "image.iso", "-C", "bsdtar"][..]),
-            (
-                "xorriso",
-                &[
-                    "-osirrox",
-                    "on",
-                    "-indev",
-                    "image.iso",
-                    "-extract",
-                    "/",
-                    "xorriso",
-                ][..],
-            ),
-        ] {
-            let target = folder.path().join(program);
-            std::fs::create_dir(&target).unwrap();
-            if judge(test, program, arguments, folder.path()).is_some() {
-                // Folders come out read-only, as the image has them.
-                Command::new("chmod")
-                    .args(["-R", "u+w"])
-                    .arg(&target)
-                    .status()
-                    .unwrap();
-                let found = extracted(&target);
-                assert!(
-                    found == files,
-                    "{name}: {program} found {:?}",
-                    found.keys().collect::<Vec<_>>()
-                );
-            }
-        }
-        if let Some(listing) = judge(
-            test,
-            "isoinfo",
-            &["-R", "-f", "-i", "image.iso"],
-            folder.path(),
-        ) {
-            let listing = String::from_utf8_lossy(&listing).into_owned();
-            for file in files.keys() {
-                assert!(
-                    listing.lines().any(|line| line == format!("/{file}")),
-                    "{name}: isoinfo lists no {file}"
-                );
-            }
-        }
+        let source = folder.path().join("source");
+        std::fs::create_dir(&source).unwrap();
+        odd_trees::write(&tree, &source);
+        let image = folder.path().join("image.iso");
+        let plan = Image::new(Tree::from_dir(&source).unwrap()).plan().unwrap();
+        plan.write_file(&image).unwrap();
+        ask(name, &in_full(&tree), folder.path());
     }
 }
 
-fn esp(extra_len: usize) -> Tree {
-    Tree::new()
-        .file("EFI/BOOT/BOOTX64.EFI", content("boot", 90_001))
-        .file(
-            "EFI/Linux/a long name of a kernel.efi",
-            content("kernel", extra_len),
-        )
-        .file("loader/loader.conf", "timeout 3\n")
-        .entry("loader/random-seed", Entry::file(vec![0; 32]).read_only())
+/// Compares what a program extracted to a folder.
+fn compare(judge: &str, name: &str, expected: &OddTree, folder: &Path) {
+    judge::make_writable(folder);
+    let found = odd_trees::read(folder);
+    let wrong = differences(expected, &found);
+    assert!(wrong.is_empty(), "{name}: {judge} differs at {wrong:?}");
 }
 
 #[test]
-fn fsck_and_mtools_accept_system_partitions_of_every_kind_and_size() {
-    let test = "fsck_and_mtools_accept_system_partitions_of_every_kind_and_size";
-    let cases = [
-        (1_000, None),
-        (3 << 20, None),
-        (20 << 20, None),
-        (40 << 20, Some(FatKind::Fat32)),
-        (300 << 20, None),
-    ];
-    for (len, kind) in cases {
-        let folder = tempfile::tempdir().unwrap();
-        let mut volume = Fat::new(esp(len)).label("EFI");
-        if let Some(kind) = kind {
-            volume = volume.kind(kind);
+fn bsdtar_extracts_every_odd_tree_as_it_was() {
+    let test = "bsdtar_extracts_every_odd_tree_as_it_was";
+    for_every_tree(|name, expected, folder| {
+        let target = folder.join("out");
+        std::fs::create_dir(&target).unwrap();
+        let arguments = ["-xf", "image.iso", "-C", "out"];
+        if judge::content(test, "bsdtar", &arguments, folder).is_some() {
+            compare("bsdtar", name, expected, &target);
         }
-        volume
-            .plan()
-            .unwrap()
-            .write_file(folder.path().join("esp.img"))
-            .unwrap();
-        judge(test, "fsck.vfat", &["-n", "esp.img"], folder.path());
-        let arguments = ["-i", "esp.img", "-s", "-n", "::/EFI", "::/loader", "."];
-        if judge(test, "mcopy", &arguments, folder.path()).is_some() {
-            let kernel =
-                std::fs::read(folder.path().join("EFI/Linux/a long name of a kernel.efi")).unwrap();
-            assert!(
-                kernel == content("kernel", len),
-                "mtools reads another kernel, {len} bytes"
-            );
-        }
-        if let Some(said) = judge(
-            test,
-            "mattrib",
-            &["-i", "esp.img", "::/loader/random-seed"],
-            folder.path(),
-        ) {
-            assert!(
-                String::from_utf8_lossy(&said).contains('R'),
-                "random-seed is read-only"
-            );
-        }
-    }
-}
-
-#[test]
-fn bootable_images_have_a_valid_partition_table_and_share_their_bytes() {
-    let test = "bootable_images_have_a_valid_partition_table_and_share_their_bytes";
-    for len in [1_000, 3 << 20, 40 << 20] {
-        let folder = tempfile::tempdir().unwrap();
-        let plan = Image::bootable(esp(len)).unwrap().plan().unwrap();
-        plan.write_file(folder.path().join("boot.iso")).unwrap();
-        if let Some(said) = judge(test, "sgdisk", &["-v", "boot.iso"], folder.path()) {
-            let said = String::from_utf8_lossy(&said).into_owned();
-            assert!(said.contains("No problems found"), "{said}");
-        }
-        let arguments = ["-indev", "boot.iso", "-report_el_torito", "plain"];
-        if let Some(said) = judge(test, "xorriso", &arguments, folder.path()) {
-            assert!(
-                String::from_utf8_lossy(&said).contains("UEFI  y   none"),
-                "{}",
-                String::from_utf8_lossy(&said)
-            );
-        }
-        std::fs::create_dir(folder.path().join("out")).unwrap();
-        if judge(
-            test,
-            "bsdtar",
-            &["-xf", "boot.iso", "-C", "out"],
-            folder.path(),
-        )
-        .is_some()
-        {
-            let kernel = std::fs::read(
-                folder
-                    .path()
-                    .join("out/EFI/Linux/a long name of a kernel.efi"),
-            )
-            .unwrap();
-            assert!(kernel == content("kernel", len));
-        }
-        let esp_len = plan
-            .regions()
-            .iter()
-            .find(|region| region.name == "esp")
-            .unwrap()
-            .len;
-        if len > 1 << 20 {
-            assert!(
-                plan.len() * 100 <= esp_len * 102 + (400 << 10) * 100,
-                "{} for an ESP of {esp_len}",
-                plan.len()
-            );
-        }
-    }
-}
-
-#[test]
-fn the_same_tree_gives_the_same_bytes_in_whatever_order_it_was_named() {
-    let files = trees()
-        .into_iter()
-        .flat_map(|(_, files)| files)
-        .filter(|(name, _)| name.is_ascii());
-    let files: Files = files.filter(|(name, _)| !name.contains('/')).collect();
-    let forward = Image::new(tree_of(&files)).plan().unwrap();
-    let backward = files.iter().rev().fold(Tree::new(), |tree, (name, bytes)| {
-        tree.file(name.as_str(), bytes.clone())
     });
-    let backward = Image::new(backward).plan().unwrap();
-    let (mut one, mut two) = (Vec::new(), Vec::new());
-    forward.write_to(&mut one).unwrap();
-    backward.write_to(&mut two).unwrap();
-    assert!(one == two);
+}
+
+#[test]
+fn xorriso_extracts_every_odd_tree_as_it_was() {
+    let test = "xorriso_extracts_every_odd_tree_as_it_was";
+    for_every_tree(|name, expected, folder| {
+        let arguments = [
+            "-osirrox",
+            "on",
+            "-indev",
+            "image.iso",
+            "-extract",
+            "/",
+            "out",
+        ];
+        if let Some(output) = judge::run(test, "xorriso", &arguments, folder) {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}: {said}");
+            assert!(
+                !said.contains("WARNING") && !said.contains("SORRY"),
+                "{name}: {said}"
+            );
+            compare("xorriso", name, expected, &folder.join("out"));
+        }
+    });
+}
+
+#[test]
+fn pycdlib_reads_every_odd_tree_as_it_was() {
+    let test = "pycdlib_reads_every_odd_tree_as_it_was";
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/rock_ridge.py");
+    for_every_tree(|name, expected, folder| {
+        // Its paths are text.
+        if name == "not UTF-8" {
+            return;
+        }
+        let arguments = [script.to_str().unwrap(), "image.iso"];
+        let Some(said) = judge::text(test, &judge::python(), &arguments, folder) else {
+            return;
+        };
+        let found = said.lines().map(|line| {
+            let mut words = line.split(' ').map(str::to_owned);
+            let path = unhex(&words.next().unwrap());
+            let kind = words.next().unwrap();
+            let value = unhex(&words.next().unwrap());
+            match kind.as_str() {
+                "link" => (path, Item::Symlink(value)),
+                "folder" => (path, Item::Directory),
+                _ => (path, Item::File(value)),
+            }
+        });
+        let wrong = differences(expected, &found.collect());
+        assert!(wrong.is_empty(), "{name}: pycdlib differs at {wrong:?}");
+    });
+}
+
+fn unhex(text: &str) -> Vec<u8> {
+    let digits = text.as_bytes().chunks(2);
+    digits
+        .map(|two| u8::from_str_radix(str::from_utf8(two).unwrap(), 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn isoinfo_lists_and_reads_every_odd_tree_as_it_was() {
+    let test = "isoinfo_lists_and_reads_every_odd_tree_as_it_was";
+    for_every_tree(|name, expected, folder| {
+        let said = judge::content(test, "isoinfo", &["-R", "-f", "-i", "image.iso"], folder);
+        let Some(said) = said else { return };
+        let lines = said.split(|&b| b == b'\n').filter(|line| !line.is_empty());
+        let found: BTreeSet<&[u8]> = lines.map(|line| &line[1..]).collect();
+        let wanted: BTreeSet<&[u8]> = expected.keys().map(Vec::as_slice).collect();
+        let differ: Vec<_> = found.symmetric_difference(&wanted).collect();
+        assert!(differ.is_empty(), "{name}: isoinfo differs at {differ:?}");
+
+        let listing = judge::text(test, "isoinfo", &["-R", "-l", "-i", "image.iso"], folder);
+        let listing = listing.unwrap();
+        let mut read = 0;
+        for (path, item) in expected {
+            let Ok(path) = str::from_utf8(path) else {
+                continue;
+            };
+            match item {
+                Item::File(content) if read < 25 => {
+                    read += 1;
+                    let arguments = ["-R", "-i", "image.iso", "-x", &format!("/{path}")];
+                    let found = judge::content(test, "isoinfo", &arguments, folder).unwrap();
+                    assert!(found == *content, "{name}: isoinfo reads another {path}");
+                }
+                // It drops a slash at the end.
+                Item::Symlink(target) if !target.ends_with(b"/") => {
+                    let end = format!(" {path} -> {}", str::from_utf8(target).unwrap());
+                    let is_there = listing.lines().any(|line| line.ends_with(&end));
+                    assert!(is_there, "{name}: isoinfo lists no{end}: {listing}");
+                }
+                _ => {}
+            }
+        }
+    });
+}
+
+/// Contents of all files, whatever their names.
+fn contents(tree: &OddTree) -> Vec<&[u8]> {
+    let mut all: Vec<&[u8]> = tree
+        .values()
+        .filter_map(|item| match item {
+            Item::File(content) => Some(content.as_slice()),
+            _ => None,
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn every_file_is_in_the_joliet_tree_and_in_the_plain_tree() {
+    let test = "every_file_is_in_the_joliet_tree_and_in_the_plain_tree";
+    for_every_tree(|name, expected, folder| {
+        // bsdtar makes one form of names that are not Rock Ridge's.
+        if name == "two forms of one letter" {
+            return;
+        }
+        for option in ["!rockridge", "!rockridge,!joliet"] {
+            let target = folder.join(option);
+            std::fs::create_dir(&target).unwrap();
+            let arguments = ["-xf", "image.iso", "-C", option, "--options", option];
+            if judge::content(test, "bsdtar", &arguments, folder).is_none() {
+                continue;
+            }
+            judge::make_writable(&target);
+            let found = odd_trees::read(&target);
+            // A link has no Joliet name; in the plain tree it is an empty file.
+            let links = expected
+                .values()
+                .filter(|item| matches!(item, Item::Symlink(_)) && option.contains("joliet"));
+            let mut wanted = contents(expected);
+            wanted.extend(links.map(|_| &b""[..]));
+            wanted.sort();
+            assert!(contents(&found) == wanted, "{name}: {option} differs");
+            if option == "!rockridge" && ["UTF-8", "dots", "alike after folding"].contains(&name) {
+                let kept = |path: &&Vec<u8>| {
+                    let mut names = path.split(|&b| b == b'/');
+                    names.all(|name| str::from_utf8(name).unwrap().encode_utf16().count() <= 64)
+                };
+                let lost: Vec<_> = expected
+                    .keys()
+                    .filter(kept)
+                    .filter(|path| !found.contains_key(*path))
+                    .map(|path| String::from_utf8_lossy(path))
+                    .collect();
+                assert!(lost.is_empty(), "{name}: Joliet has no {lost:?}");
+            }
+        }
+    });
+}
+
+#[test]
+fn hard_links_are_extracted_as_such() {
+    let test = "hard_links_are_extracted_as_such";
+    let tree = Tree::new()
+        .file("b/file", vec![7; 5000])
+        .hard_link("a", "b/file")
+        .hard_link("z/link", "a");
+    let folder = tempfile::tempdir().unwrap();
+    let image = folder.path().join("image.iso");
+    Image::new(tree).plan().unwrap().write_file(image).unwrap();
+    for (program, arguments) in [
+        ("bsdtar", &["-xf", "image.iso"][..]),
+        (
+            "xorriso",
+            &[
+                "-osirrox",
+                "on",
+                "-hardlinks",
+                "on",
+                "-indev",
+                "image.iso",
+                "-extract",
+                "/",
+                "x",
+            ],
+        ),
+    ] {
+        if judge::content(test, program, arguments, folder.path()).is_some() {
+            let at = folder
+                .path()
+                .join(if program == "xorriso" { "x" } else { "" });
+            let numbers = ["a", "b/file", "z/link"].map(|name| {
+                let metadata = std::fs::metadata(at.join(name)).unwrap();
+                (metadata.ino(), metadata.nlink())
+            });
+            assert!(
+                numbers.iter().all(|n| *n == (numbers[0].0, 3)),
+                "{program}: {numbers:?}"
+            );
+        }
+    }
+    judge::make_writable(folder.path());
+}
+
+#[test]
+fn a_file_of_more_than_4_gib_is_read_in_full() {
+    use std::os::unix::fs::FileExt as _;
+    const PART: u64 = 0xFFFF_F800;
+    let test = "a_file_of_more_than_4_gib_is_read_in_full";
+    let folder = tempfile::tempdir().unwrap();
+    let len = PART + 5000;
+    let source = std::fs::File::create(folder.path().join("large")).unwrap();
+    source.set_len(len).unwrap();
+    let marks = [(0, b"first"), (PART - 3, b"cross"), (len - 5, b"final")];
+    for (offset, mark) in marks {
+        source.write_all_at(mark, offset).unwrap();
+    }
+    let exact = std::fs::File::create(folder.path().join("exact")).unwrap();
+    exact.set_len(u64::from(u32::MAX)).unwrap();
+    let tree = Tree::from_dir(folder.path())
+        .unwrap()
+        .file("small", "small");
+    let image = folder.path().join("image.iso");
+    Image::new(tree).plan().unwrap().write_file(&image).unwrap();
+    // The holes of the sources are holes of the image.
+    let metadata = std::fs::metadata(&image).unwrap();
+    assert!(metadata.len() > len + u64::from(u32::MAX));
+    assert!(
+        metadata.blocks() * 512 < 4 << 20,
+        "{} blocks",
+        metadata.blocks()
+    );
+
+    if let Some(said) = judge::text(test, "bsdtar", &["-tvf", "image.iso"], folder.path()) {
+        for expected in [format!(" {len} "), " 4294967295 ".to_owned()] {
+            assert!(said.contains(&expected), "{said}");
+        }
+    }
+    let listing = [
+        "-indev",
+        "image.iso",
+        "-lsl",
+        "/large",
+        "--",
+        "-find",
+        "/large",
+        "-exec",
+        "report_lba",
+    ];
+    if let Some(said) = judge::text(test, "xorriso", &listing, folder.path()) {
+        assert!(said.contains(&format!(" {len} ")), "{said}");
+        // Two consecutive parts.
+        let parts: Vec<Vec<u64>> = said
+            .lines()
+            .filter(|line| line.starts_with("File data lba:"))
+            .map(|line| {
+                line.split(',')
+                    .filter_map(|word| word.trim().parse().ok())
+                    .collect()
+            })
+            .collect();
+        assert_eq!((parts.len(), parts[0][1]), (2, PART / 2048), "{said}");
+        assert_eq!(parts[1][0], parts[0][0] + parts[0][1]);
+        let image = std::fs::File::open(&image).unwrap();
+        for (offset, mark) in marks {
+            let mut found = [0; 5];
+            image
+                .read_exact_at(&mut found, parts[0][0] * 2048 + offset)
+                .unwrap();
+            assert_eq!(&found, mark);
+        }
+    }
+    if let Some(said) = judge::text(
+        test,
+        "isoinfo",
+        &["-R", "-l", "-i", "image.iso"],
+        folder.path(),
+    ) {
+        for expected in [" 4294965248 ", " 5000 ", " 4294967295 "] {
+            assert!(said.contains(expected), "{said}");
+        }
+    }
 }
