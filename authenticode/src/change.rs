@@ -94,7 +94,8 @@ impl Image {
         Ok(signer.signature.to_vec())
     }
 
-    /// The signature table with an RFC 3161 token (a ContentInfo in DER) attached to a signature.
+    /// The signature table with an RFC 3161 token (a ContentInfo in DER, or the authority's whole response) attached to a
+    /// signature.
     ///
     /// The token must be for this signature; whether its authority is trusted is for the verifier.
     ///
@@ -103,7 +104,7 @@ impl Image {
     pub fn attach_timestamp(&self, index: usize, token: &[u8]) -> Result<SignatureTable, Error> {
         let blob = self.pkcs7(index)?;
         let value = self.signature_value(index)?;
-        let token = SignedData::parse(token)?.raw;
+        let token = SignedData::parse(timestamp::of_response(token)?)?.raw;
         if timestamp::peek(token, &value).is_none() {
             return Err(Error::Timestamp {
                 problem: "it is for another signature",

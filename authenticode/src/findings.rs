@@ -9,6 +9,7 @@ use crate::hash::{Digest, HashAlgorithm};
 use crate::image::Image;
 use crate::key::KeyKind;
 use crate::oid;
+use crate::page_hash::PageHashes;
 use crate::signed_data::{IndirectData, SignedData, SignerInfo};
 use crate::table::{EntryType, TableEntry};
 use crate::time::UnixTime;
@@ -160,6 +161,14 @@ pub enum Finding {
         /// Number of the signature.
         signature: usize,
     },
+    /// Hashes of the image's pages, which no firmware looks at.
+    #[error("signature {signature} has the hashes of {count} pages, which no firmware looks at")]
+    PageHashes {
+        /// Number of the signature.
+        signature: usize,
+        /// How many pages.
+        count: usize,
+    },
     /// Versions other than 1, or another type of content, as some tools write them.
     #[error("signature {signature} has an unusual form")]
     UnusualForm {
@@ -304,6 +313,14 @@ impl Findings<'_> {
         if entry.firmware_hash().is_none() {
             self.all.push(Finding::SkippedByFirmware { signature });
         }
+        let content = signed
+            .content
+            .as_ref()
+            .and_then(|content| IndirectData::parse(content).ok());
+        if let Some(pages) = content.as_ref().and_then(PageHashes::of) {
+            let count = pages.len();
+            self.all.push(Finding::PageHashes { signature, count });
+        }
         let is_plain = signed.version == Some(1)
             && signed
                 .signers
@@ -311,11 +328,7 @@ impl Findings<'_> {
                 .all(|signer| signer.version == Some(1))
             && entry.kind() == EntryType::PKCS_SIGNED_DATA
             && entry.revision() == 0x0200
-            && signed
-                .content
-                .as_ref()
-                .and_then(|content| IndirectData::parse(content).ok())
-                .is_some_and(is_plain_content);
+            && content.is_some_and(is_plain_content);
         if !is_plain {
             self.all.push(Finding::UnusualForm { signature });
         }

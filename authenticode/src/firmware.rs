@@ -138,6 +138,8 @@ pub enum Reason {
     NotSigned,
     /// No signature is by an allowed certificate.
     NotTrusted,
+    /// A signature holds, but firmware does not know its kind: elliptic curves, Ed25519, PSS.
+    UnknownAlgorithm,
     /// The signer of a signature cannot be told, which firmware takes as forbidden once there is a `dbx`.
     UnreadableSigner,
     /// The signature table does not end where it should, or data follows it.
@@ -170,6 +172,7 @@ impl Reason {
             Self::DeniedHash => "denied_hash",
             Self::NotSigned => "not_signed",
             Self::NotTrusted => "not_trusted",
+            Self::UnknownAlgorithm => "algorithm_unknown_to_firmware",
             Self::UnreadableSigner => "unreadable_signer",
             Self::BrokenTable => "broken_table",
             Self::NotEfi => "not_efi",
@@ -193,6 +196,7 @@ impl fmt::Display for Reason {
             Self::DeniedHash => "the hash of the image is forbidden",
             Self::NotSigned => "the image is not signed and its hash is not allowed",
             Self::NotTrusted => "no signature is by an allowed certificate",
+            Self::UnknownAlgorithm => "a signature is of a kind that firmware does not know",
             Self::UnreadableSigner => "the signer of a signature cannot be told",
             Self::BrokenTable => "the signature table does not end where it should",
             Self::NotEfi => "the image is not an EFI application or driver",

@@ -247,6 +247,30 @@ impl Layout {
         })
     }
 
+    /// Reads the headers of an image in memory.
+    pub(crate) fn of(image: &[u8]) -> Result<Self, Error> {
+        let available = u64::try_from(image.len()).unwrap_or(u64::MAX);
+        let truncated = |what, offset, needed| Error::Truncated {
+            what,
+            offset,
+            needed,
+            available,
+        };
+        let dos = image.first_chunk().ok_or(truncated("DOS header", 0, 64))?;
+        let start = pe_offset(dos)?;
+        let header = usize::try_from(start).ok().and_then(|at| image.get(at..));
+        let header = header.ok_or(truncated("PE header", start, 26))?;
+        let coff = u64::try_from(COFF_LEN).unwrap_or_default();
+        if header.len() < COFF_LEN {
+            return Err(truncated("PE header", start, coff));
+        }
+        let len = header_len(start, header)?;
+        let header = usize::try_from(len).ok().and_then(|len| header.get(..len));
+        let layout = Self::parse(start, header.ok_or(truncated("PE header", start, len))?)?;
+        layout.check(available)?;
+        Ok(layout)
+    }
+
     /// Sections with data, in file order.
     pub(crate) fn in_file_order(&self) -> impl Iterator<Item = &Section> {
         self.in_file

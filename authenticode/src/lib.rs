@@ -21,6 +21,7 @@ mod layout;
 mod name_constraints;
 mod oid;
 mod options;
+mod page_hash;
 mod prepare;
 #[cfg(feature = "std")]
 mod reader;
@@ -48,6 +49,7 @@ pub use hasher::ImageHasher;
 pub use image::{Image, LoadedDigest, SigningDigest};
 pub use key::KeyKind;
 pub use options::ImageOptions;
+pub use page_hash::PageHashes;
 pub use prepare::{Existing, Prepared, Signed, Signing};
 #[cfg(feature = "rsa")]
 pub use rsa_signer::RsaSigner;

@@ -37,6 +37,10 @@ pub(crate) const SIGNING_CERTIFICATE_V2: &[u8] =
 
 /// 1.3.6.1.4.1.311.2.1.4
 pub(crate) const SPC_INDIRECT_DATA: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 4];
+/// 1.3.6.1.4.1.311.2.3.1
+pub(crate) const PAGE_HASHES_SHA1: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 3, 1];
+/// 1.3.6.1.4.1.311.2.3.2
+pub(crate) const PAGE_HASHES_SHA256: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 3, 2];
 /// 1.3.6.1.4.1.311.2.1.15
 pub(crate) const SPC_PE_IMAGE_DATA: &[u8] = &[0x2b, 6, 1, 4, 1, 0x82, 0x37, 2, 1, 15];
 /// 1.3.6.1.4.1.311.2.4.1

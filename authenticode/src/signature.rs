@@ -258,6 +258,21 @@ fn check_signature(
     }
 }
 
+/// Whether the entry's signature holds, but is of a kind that firmware cannot check.
+pub(crate) fn is_for_no_firmware(entry: &TableEntry, image: &Image) -> bool {
+    let Some(Ok(signed)) = entry.pkcs7().map(SignedData::parse) else {
+        return false;
+    };
+    let [signer] = signed.signers.as_slice() else {
+        return false;
+    };
+    let is_pkcs1 = matches!(
+        Scheme::parse(signer.signature_algorithm),
+        Some(Scheme::Rsa | Scheme::RsaWith(_))
+    );
+    !is_pkcs1 && check(&signed, image).is_ok()
+}
+
 /// The entry's signature, if it holds for the image.
 pub(crate) fn intact(entry: &TableEntry, image: &Image) -> Option<Intact> {
     check(&SignedData::parse(entry.pkcs7()?).ok()?, image).ok()

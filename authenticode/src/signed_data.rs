@@ -302,6 +302,8 @@ impl<'a> SignedData<'a> {
 pub(crate) struct IndirectData<'a> {
     /// Object identifier of the data's type.
     pub(crate) kind: &'a [u8],
+    /// The data, SpcPeImageData.
+    pub(crate) data: Option<Tlv<'a>>,
     pub(crate) algorithm: &'a [u8],
     pub(crate) digest: &'a [u8],
 }
@@ -315,9 +317,10 @@ impl<'a> IndirectData<'a> {
         let mut fields = content.reader();
         let mut data = fields.expect(der::SEQUENCE, WHAT)?.reader();
         let kind = data.expect(der::OID, WHAT)?.value;
-        if !data.is_empty() {
-            data.any(WHAT)?;
-        }
+        let value = match data.is_empty() {
+            true => None,
+            false => Some(data.any(WHAT)?),
+        };
         data.finish(WHAT)?;
         let mut info = fields.expect(der::SEQUENCE, "DigestInfo")?.reader();
         fields.finish(WHAT)?;
@@ -330,6 +333,7 @@ impl<'a> IndirectData<'a> {
         info.finish("DigestInfo")?;
         Ok(Self {
             kind,
+            data: value,
             algorithm,
             digest,
         })

@@ -66,7 +66,7 @@ pub(crate) fn check(
     keys: Keys,
     budget: &mut Budget,
 ) -> Result<Timestamp, Error> {
-    let signed = SignedData::parse(token)?;
+    let signed = SignedData::parse(of_response(token)?)?;
     if signed.content_type != oid::TST_INFO {
         return Err(problem("the token holds no time"));
     }
@@ -113,6 +113,21 @@ pub(crate) fn check(
         time: info.time,
         authority: authority.clone(),
     })
+}
+
+/// The token in a TimeStampResp; a token by itself stays what it is.
+pub(crate) fn of_response(bytes: &[u8]) -> Result<&[u8], Error> {
+    const WHAT: &str = "timestamp response";
+    let mut response = Reader::new(bytes).expect(der::SEQUENCE, WHAT)?.reader();
+    if response.peek() != Some(der::SEQUENCE) {
+        return Ok(bytes);
+    }
+    let mut status = response.any(WHAT)?.reader();
+    // Granted, with or without changes.
+    match der::small(&status.expect(der::INTEGER, WHAT)?) {
+        Some(0 | 1) => Ok(response.expect(der::SEQUENCE, WHAT)?.raw),
+        _ => Err(problem("the authority did not grant it")),
+    }
 }
 
 /// The time and the authority's certificate of a token that is for `signature`, without trusting anything.

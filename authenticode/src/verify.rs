@@ -9,8 +9,9 @@ use crate::hash::HashAlgorithm;
 use crate::image::Image;
 use crate::key::KeyKind;
 use crate::oid;
+use crate::page_hash::PageHashes;
 use crate::signature::{self, Intact, SignatureProblem};
-use crate::signed_data::SignedData;
+use crate::signed_data::{IndirectData, SignedData};
 use crate::table::{TableEntry, TableProblem};
 use crate::time::UnixTime;
 use crate::timestamp::{self, Timestamp};
@@ -309,6 +310,7 @@ pub struct SignatureReport {
     nested: Vec<SignatureReport>,
     timestamps: Vec<TimestampReport>,
     has_legacy_timestamp: bool,
+    page_hashes: Option<PageHashes>,
 }
 
 impl SignatureReport {
@@ -329,12 +331,16 @@ impl SignatureReport {
             nested: Vec::new(),
             timestamps: Vec::new(),
             has_legacy_timestamp: false,
+            page_hashes: None,
         }
     }
 
     /// What a signature says of itself, whether it holds or not.
     fn details(&mut self, signed: &SignedData<'_>) {
         self.certificates = signed.certificates.len();
+        self.page_hashes = signed
+            .content
+            .and_then(|content| PageHashes::of(&IndirectData::parse(&content).ok()?));
         let Some(signer) = signed.signers.first() else {
             return;
         };
@@ -413,6 +419,12 @@ impl SignatureReport {
     #[must_use]
     pub fn timestamps(&self) -> &[TimestampReport] {
         &self.timestamps
+    }
+
+    /// Hashes of the image's pages, which no firmware looks at, and which are not compared with the image here.
+    #[must_use]
+    pub fn page_hashes(&self) -> Option<&PageHashes> {
+        self.page_hashes.as_ref()
     }
 
     /// Whether there is a counter-signature of the older kind, which is not checked.

@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::hash::{Digest, HashAlgorithm};
 use crate::image::Image;
 use crate::oid;
+use crate::signature;
 use crate::timestamp::{self, Authority as TimestampAuthority};
 
 /// A release of EDK II; both were asked on OVMF builds of Debian.
@@ -94,6 +95,18 @@ impl Databases {
     }
 }
 
+/// The verdict when no signature helps: whether one would, were it of a kind that firmware knows, is told apart.
+pub(super) fn not_trusted(image: &Image) -> Verdict {
+    let unknown = image
+        .entries()
+        .iter()
+        .position(|entry| signature::is_for_no_firmware(entry, image));
+    match unknown {
+        Some(index) => Verdict::new(Reason::UnknownAlgorithm).by(Some(index), None),
+        None => Verdict::new(Reason::NotTrusted),
+    }
+}
+
 struct Judge<'a> {
     databases: &'a Databases,
     image: &'a Image,
@@ -171,7 +184,7 @@ impl Judge<'_> {
         if self.image.table().problem().is_some() {
             return Ok(Ok(Verdict::new(Reason::BrokenTable)));
         }
-        Ok(Ok(allowed.unwrap_or(Verdict::new(Reason::NotTrusted))))
+        Ok(Ok(allowed.unwrap_or_else(|| not_trusted(self.image))))
     }
 
     fn forbidden(

@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use super::database::{DatabaseEntry, SignatureDatabase};
+use super::edk2::not_trusted;
 use super::openssl::Blob;
 use super::sbat::{self, Found, SbatLevel};
 use super::{Authority, Databases, Reason, SignatureType, Variable, Verdict};
@@ -276,6 +277,8 @@ impl Shim {
         }
         if image.table().problem().is_some() {
             verdict = Verdict::new(Reason::BrokenTable);
+        } else if verdict.reason() == Reason::NotTrusted {
+            verdict = not_trusted(image);
         }
         Ok(verdict.measuring(measured))
     }

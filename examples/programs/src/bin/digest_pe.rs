@@ -12,7 +12,8 @@ fn main() -> ExitCode {
             return Err("exactly one FILE is needed, see --help".into());
         };
         let options = ImageOptions::new().hashes(&HashAlgorithm::ALL);
-        let image = match Image::read_with(&mut File::open(path)?, &options) {
+        let mut file = File::open(path).map_err(|error| format!("{path}: {error}"))?;
+        let image = match Image::read_with(&mut file, &options) {
             Err(error) if !error.is_unreadable() => {
                 return Ok((json!({ "refused": error.to_string() }), false));
             }

@@ -11,17 +11,19 @@ use serde_json::{Value, json};
 fn main() -> ExitCode {
     programs::run("verify_pe --trust CERT… [--deny CERT…] FILE", |args| {
         let (path, options) = args.split_last().ok_or("FILE is needed, see --help")?;
-        let (mut trusted, mut denied, mut option) = (Vec::new(), Vec::new(), "");
+        let (mut lists, mut list) = ([Vec::new(), Vec::new()], None);
         for arg in options {
-            match (arg.as_str(), option) {
-                ("--trust" | "--deny", _) => option = arg,
-                (file, "--trust") => {
-                    trusted.extend(Certificate::from_pem_or_der(&fs::read(file)?)?)
+            match (arg.as_str(), list) {
+                ("--trust", _) => list = Some(0),
+                ("--deny", _) => list = Some(1),
+                (file, Some(list)) => {
+                    let bytes = fs::read(file).map_err(|error| format!("{file}: {error}"))?;
+                    lists[list].extend(Certificate::from_pem_or_der(&bytes)?);
                 }
-                (file, "--deny") => denied.extend(Certificate::from_pem_or_der(&fs::read(file)?)?),
                 _ => return Err("certificates follow --trust or --deny, see --help".into()),
             }
         }
+        let [trusted, denied] = lists;
         if trusted.is_empty() {
             return Err("a certificate after --trust is needed, see --help".into());
         }
@@ -31,10 +33,8 @@ fn main() -> ExitCode {
         let options = ImageOptions::new().checksum(false);
         let image = match Image::read_with(&mut File::open(path)?, &options) {
             Err(error) if !error.is_unreadable() => {
-                return Ok((
-                    json!({ "verdict": "deny", "reason": error.to_string() }),
-                    false,
-                ));
+                let reason = error.to_string();
+                return Ok((json!({ "verdict": "deny", "reason": reason }), false));
             }
             image => image?,
         };
