@@ -7,6 +7,7 @@ use authenticode::{
     Certificate, Existing as Table, HashAlgorithm, Image, ImageOptions, RsaSigner, SignatureTable,
     Signing,
 };
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -37,13 +38,22 @@ pub fn sign(options: &SignOptions) -> Result<Value, Error> {
     };
     let mut source =
         File::open(&options.file).map_err(|error| Error::io("read", &options.file, error))?;
-    if options.remove_all || options.attach.is_some() {
+    if let Some(path) = &options.table.timestamp_data {
+        let image = Image::read_with(&mut source, &hashing).map_err(input)?;
+        let value = image
+            .signature_value(options.table.index()?)
+            .map_err(input)?;
+        write_all(&[(path, &value, 0o644, existing)])?;
+        return Ok(json!({ "output": path }));
+    }
+    if options.remove_all || options.attach.is_some() || options.table.is_change() {
         let image = Image::read_with(&mut source, &hashing).map_err(input)?;
         let table = match &options.attach {
             Some(path) => image
                 .attach(&read(path)?)
                 .map_err(|error| Error::input("signature", path, error))?,
-            None => SignatureTable::default(),
+            None if options.remove_all => SignatureTable::default(),
+            None => options.table.change(&image, &options.file, &hashing)?,
         };
         let mut out = Output::create(&result, 0o644, existing)?;
         let edit = image.with_table(&table).map_err(input)?;
@@ -77,6 +87,10 @@ pub fn sign(options: &SignOptions) -> Result<Value, Error> {
         .chain(rest.iter().cloned())
         .hash(hash(&options.hash)?)
         .existing(table);
+    let signing = match options.signing_time {
+        Some(seconds) => signing.signing_time(authenticode::UnixTime(seconds)),
+        None => signing,
+    };
 
     if let Some(path) = &options.prepare {
         let image = Image::read_with(&mut source, &hashing).map_err(input)?;
@@ -138,6 +152,75 @@ pub fn sign(options: &SignOptions) -> Result<Value, Error> {
     Ok(
         json!({ "output": output, "signatures": signed.table().entries().len(), "signer": signer.subject() }),
     )
+}
+
+/// Changes of the signatures of an image that need no key.
+#[derive(Debug, Clone, Default, Args)]
+#[non_exhaustive]
+pub struct TableOptions {
+    /// Remove the signature of this number, counted from 1
+    #[arg(long, value_name = "NUMBER")]
+    pub remove: Option<usize>,
+    /// Add the signatures of another copy of the image
+    #[arg(long, value_name = "FILE")]
+    pub merge: Option<PathBuf>,
+    /// Attach this RFC 3161 timestamp, a token or a response
+    #[arg(long, value_name = "FILE")]
+    pub timestamp: Option<PathBuf>,
+    /// Write the bytes that a timestamp is for, for: openssl ts -query -sha256 -cert -data FILE
+    #[arg(long, value_name = "FILE")]
+    pub timestamp_data: Option<PathBuf>,
+    /// The signature that a timestamp is for, counted from 1
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub signature_number: usize,
+}
+
+impl TableOptions {
+    fn is_change(&self) -> bool {
+        self.remove.is_some() || self.merge.is_some() || self.timestamp.is_some()
+    }
+
+    fn index(&self) -> Result<usize, Error> {
+        from_one(self.signature_number, "--signature-number")
+    }
+
+    fn change(
+        &self,
+        image: &Image,
+        file: &Path,
+        hashing: &ImageOptions,
+    ) -> Result<SignatureTable, Error> {
+        if let Some(path) = &self.merge {
+            let other = File::open(path)
+                .map_err(|error| Error::io("read", path, error))
+                .and_then(|mut other| {
+                    Image::read_with(&mut other, hashing)
+                        .map_err(|error| Error::input("EFI image", path, error))
+                })?;
+            let merged = image.merge(&other);
+            return merged
+                .map(|(table, _)| table)
+                .map_err(|error| Error::input("copy of the image", path, error));
+        }
+        if let Some(path) = &self.timestamp {
+            return image
+                .attach_timestamp(self.index()?, &read(path)?)
+                .map_err(|error| Error::input("timestamp", path, error));
+        }
+        let mut table = image.table().clone();
+        if let Some(number) = self.remove {
+            table
+                .remove(from_one(number, "--remove")?)
+                .map_err(|error| Error::input("EFI image", file, error))?;
+        }
+        Ok(table)
+    }
+}
+
+fn from_one(number: usize, flag: &'static str) -> Result<usize, Error> {
+    number
+        .checked_sub(1)
+        .ok_or_else(|| Error::usage(flag, "signatures are counted from 1".to_owned()))
 }
 
 fn missing(what: &'static str, flag: &str) -> Error {

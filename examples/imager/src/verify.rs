@@ -1,10 +1,12 @@
 //! `imager verify`: would firmware with these keys start the image?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use authenticode::{
-    Certificate, Databases, Edk2, Image, ImageOptions, Shim, SignatureDatabase, Verdict, Verifier,
+    Certificate, Databases, Edk2, Image, ImageOptions, SbatLevel, Shim, SignatureDatabase, Verdict,
+    Verifier,
 };
+use clap::Args;
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -60,7 +62,11 @@ pub fn verify(options: &VerifyOptions) -> Result<Judgement, Error> {
         });
     }
     let databases = Databases::new().db(db).dbx(dbx);
-    let hashing = ImageOptions::new().also(&databases.hashes());
+    let shim = options.shim.model(&databases)?;
+    let hashes = shim
+        .as_ref()
+        .map_or_else(|| databases.hashes(), Shim::hashes);
+    let hashing = ImageOptions::new().also(&hashes);
     let mut images = Vec::new();
     if let Some(loader) = &contents.loader {
         images.push(("boot loader", Image::parse_with(loader, &hashing)));
@@ -87,7 +93,15 @@ pub fn verify(options: &VerifyOptions) -> Result<Judgement, Error> {
             Some(path) => attached(&image, &options.file, path, &hashing)?,
             None => image,
         };
-        let (report, yes) = judge(name, &image, &databases, &trusted, options, &mut text)?;
+        let (report, yes) = judge(
+            name,
+            &image,
+            &databases,
+            &trusted,
+            shim.as_ref(),
+            options,
+            &mut text,
+        )?;
         allowed &= yes;
         reports.push(report);
     }
@@ -107,6 +121,70 @@ pub fn verify(options: &VerifyOptions) -> Result<Judgement, Error> {
         document: json!({ "verdict": verdict, "images": reports, "uki_findings": of_uki }),
         text,
     })
+}
+
+/// What shim goes by, besides db and dbx.
+#[derive(Debug, Clone, Default, Args)]
+#[non_exhaustive]
+pub struct ShimOptions {
+    /// Judge as shim does, with this MokList (.esl or certificate) besides db
+    #[arg(long, value_name = "FILE")]
+    pub mok: Option<PathBuf>,
+    /// Judge as shim does, with this MokListX (.esl or certificate) besides dbx
+    #[arg(long, value_name = "FILE")]
+    pub mokx: Option<PathBuf>,
+    /// Judge as shim does, with this certificate built in
+    #[arg(long, value_name = "FILE")]
+    pub vendor_cert: Option<PathBuf>,
+    /// Judge as shim does, at this SBAT level (the content of the variable SbatLevelRT)
+    #[arg(long, value_name = "FILE")]
+    pub sbat_level: Option<PathBuf>,
+}
+
+impl ShimOptions {
+    fn model(&self, databases: &Databases) -> Result<Option<Shim>, Error> {
+        let mut shim = Shim::new(databases.clone());
+        let mut any = false;
+        for (path, is_denial) in [(&self.mok, false), (&self.mokx, true)] {
+            let Some(path) = path else { continue };
+            let list = list_or_certificates(path)?;
+            shim = if is_denial {
+                shim.mok_list_x(list)
+            } else {
+                shim.mok_list(list)
+            };
+            any = true;
+        }
+        if let Some(path) = &self.vendor_cert {
+            let certificates = Certificate::from_pem_or_der(&read(path)?);
+            let certificates =
+                certificates.map_err(|error| Error::input("certificate", path, error))?;
+            for certificate in certificates {
+                shim = shim.vendor_certificate(certificate);
+            }
+            any = true;
+        }
+        if let Some(path) = &self.sbat_level {
+            let level = SbatLevel::parse(&read(path)?);
+            let level = level.ok_or_else(|| Error::input("SBAT level", path, Malformed))?;
+            shim = shim.sbat_level(level);
+            any = true;
+        }
+        Ok(any.then_some(shim))
+    }
+}
+
+/// The error of an SBAT level that shim would not take.
+#[derive(Debug, thiserror::Error)]
+#[error("lines of a name and a generation are expected")]
+struct Malformed;
+
+fn list_or_certificates(path: &Path) -> Result<SignatureDatabase, Error> {
+    let bytes = read(path)?;
+    if let Ok(certificates) = Certificate::from_pem_or_der(&bytes) {
+        return Ok(SignatureDatabase::from_certificates(&certificates));
+    }
+    SignatureDatabase::parse(&bytes).map_err(|error| Error::input("signature list", path, error))
 }
 
 /// The image with this signature in place of its own, made in memory.
@@ -132,6 +210,7 @@ fn judge(
     image: &Image,
     databases: &Databases,
     trusted: &[Certificate],
+    shim: Option<&Shim>,
     options: &VerifyOptions,
     text: &mut String,
 ) -> Result<(Value, bool), Error> {
@@ -161,15 +240,8 @@ fn judge(
             true,
         ));
     }
-    let verdict: Verdict = match &options.mok {
-        Some(path) => {
-            let list = SignatureDatabase::parse(&read(path)?)
-                .map_err(|error| Error::input("signature list", path, error))?;
-            Shim::new(databases.clone())
-                .mok_list(list)
-                .judge(image)
-                .map_err(step)?
-        }
+    let verdict: Verdict = match shim {
+        Some(shim) => shim.judge(image).map_err(step)?,
         None => databases.judge(image, Edk2::Stable202502).map_err(step)?,
     };
     let denial = databases.denial(image);
