@@ -30,7 +30,7 @@ impl BootEntry {
 /// The entry that starts by itself, or the one that is asked for.
 ///
 /// # Errors
-/// [`Error::Input`] when there is no UKI, or none of this name.
+/// [`Error::Missing`] when there is no UKI, [`Error::Usage`] when there is none of this name.
 pub(crate) fn choose(
     esp: &Esp,
     loader_conf: Option<&[u8]>,
@@ -70,11 +70,10 @@ pub(crate) fn choose(
         .rposition(|entry| entry.options.is_none())
         .or(entries.len().checked_sub(1));
     let Some(entry) = last.map(|last| entries.swap_remove(last)) else {
-        return Err(Error::input(
-            "medium",
-            esp.path(),
-            "no UKI in EFI/Linux or loader/entries",
-        ));
+        return Err(Error::Missing {
+            what: "a UKI on the medium",
+            hint: "there is no UKI in EFI/Linux, and no entry for one in loader/entries".into(),
+        });
     };
     let note = format!(
         "the medium has several boot entries, {} is predicted; name another one with --entry",
