@@ -17,6 +17,7 @@ use crate::{
 
 const IV_LEN: usize = 12;
 const TAG_LEN: usize = 16;
+const HOST_KEY_LEN: usize = 4096;
 /// What the head of a credential's type says of its key: host, TPM, signed policy, for one user only.
 const KINDS: [([u8; 16], Kind); 9] = [
     (
@@ -171,6 +172,17 @@ impl Credential {
     #[must_use]
     pub const fn is_unprotected(&self) -> bool {
         !self.kind.0 && !self.kind.1
+    }
+
+    /// The host's key from the bytes of its file, which begins with an identifier of the machine.
+    ///
+    /// # Errors
+    /// [`Error::Credential`] for a file that is too short.
+    pub fn host_key(file: &[u8]) -> Result<Secret, Error> {
+        match file.split_at_checked(16) {
+            Some((_, key)) if key.len() == HOST_KEY_LEN => Ok(Secret::new(key.to_vec())),
+            _ => Err(wrong("the file of the host's key is not 4112 bytes")),
+        }
     }
 
     /// Decrypts with the secret that the TPM gave for [`token`](Self::token), and the host's key where it takes part.

@@ -99,6 +99,17 @@ impl<'a> Object<'a> {
             .transpose()
     }
 
+    /// The key slots as LUKS2 has them in a token: numbers as texts.
+    pub(crate) fn slots(&self) -> Result<Vec<u32>, Error> {
+        let slots: Option<Vec<u32>> = self
+            .list("keyslots")?
+            .unwrap_or_default()
+            .iter()
+            .map(|slot| slot.as_str()?.parse().ok())
+            .collect();
+        slots.ok_or_else(|| self.wrong("keyslots", "a list of numbers as texts"))
+    }
+
     pub(crate) fn bank(&self, field: &'static str) -> Result<Option<Bank>, Error> {
         let wrong = || self.wrong(field, "the name of a bank: sha1, sha256, sha384 or sha512");
         self.text(field)?

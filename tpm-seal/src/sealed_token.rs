@@ -91,12 +91,7 @@ impl SealedToken {
             }
             .into());
         }
-        let slots = object.list("keyslots")?.unwrap_or_default();
-        let slots: Option<Vec<u32>> = slots
-            .iter()
-            .map(|slot| slot.as_str()?.parse().ok())
-            .collect();
-        let slots = slots.ok_or_else(|| object.wrong("keyslots", "a list of numbers as texts"))?;
+        let slots = object.slots()?;
         Ok(Self {
             sealed,
             policy,

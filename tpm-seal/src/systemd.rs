@@ -201,12 +201,7 @@ impl SystemdToken {
                 field: "tpm2_salt",
             });
         }
-        let slots = object.list("keyslots")?.unwrap_or_default();
-        let slots: Option<Vec<u32>> = slots
-            .iter()
-            .map(|slot| slot.as_str()?.parse().ok())
-            .collect();
-        let slots = slots.ok_or_else(|| object.wrong("keyslots", "a list of numbers as texts"))?;
+        let slots = object.slots()?;
         let sealed_to = SealedTo::parse(&object)?;
         Ok(Self {
             sealed: key,

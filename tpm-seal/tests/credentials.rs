@@ -55,6 +55,34 @@ fn decrypts_every_credential_of_systemd() {
 }
 
 #[test]
+fn decrypts_credentials_under_the_host_key_and_under_none() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/vectors/systemd-creds-host.json"
+    );
+    let vector: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let file = BASE64_STANDARD.decode(vector["host_key_file_base64"].as_str().unwrap());
+    let file = file.unwrap();
+    let host_key = Credential::host_key(&file).unwrap();
+    let read = |name: &str| {
+        Credential::parse(vector["credentials"][name].as_str().unwrap().as_bytes()).unwrap()
+    };
+    let foo = read("foo");
+    assert!(foo.needs_host_key() && foo.token().is_none());
+    let decrypted = foo.decrypt(None, Some(&host_key)).unwrap();
+    assert_eq!(decrypted.name(), Some("foo"));
+    assert_eq!(decrypted.not_after(), vector["not_after_of_foo"].as_u64());
+    assert_eq!(decrypted.data().as_bytes(), b"host data");
+    let bar = read("bar");
+    assert!(bar.is_unprotected());
+    assert_eq!(bar.decrypt(None, None).unwrap().name(), Some("bar"));
+    assert_eq!(
+        text(&Credential::host_key(&file[1..]).unwrap_err()),
+        "not a systemd credential: the file of the host's key is not 4112 bytes"
+    );
+}
+
+#[test]
 fn says_which_register_keeps_a_credential_closed() {
     if !have("says_which_register_keeps_a_credential_closed", "swtpm") {
         return;
