@@ -1,9 +1,6 @@
 //! PCR 11 of a UKI for every profile, hardware choice, phase path and bank.
 
-use std::error::Error;
-use std::fs::File;
-use std::io::Read as _;
-use std::process::ExitCode;
+use std::{error::Error, fs::File, io::Read as _, process::ExitCode};
 
 use pcr::{Bank, Dialect, Pcr11, PhasePath, SectionId};
 use serde_json::{Value, json};
@@ -23,33 +20,38 @@ fn main() -> ExitCode {
 }
 
 fn predict(image: &str, phases: &str) -> Result<(Value, bool), Box<dyn Error>> {
+    let phases = PhasePath::checked_list(phases)?;
     let uki = Uki::read(File::open(image).map_err(|error| format!("{image}: {error}"))?)?;
     let dialect = Dialect::identify(uki.stub().name(), uki.stub().version());
     let mut boot = Pcr11::new(dialect, &Bank::ALL);
     let names = uki.sections().iter().map(|section| section.name().as_str());
+    let mut left = 1_u64 << 32; // an image has less than 4 GiB in memory
     for (section, id) in uki.sections().iter().zip(SectionId::in_table(names)) {
-        let (mut reader, mut buffer) = (uki.reader(section), vec![0; 1 << 20]);
-        while let len @ 1.. = reader.read(&mut buffer)? {
-            boot.observe(id, &buffer[..len]);
+        if section.name().is_known() {
+            left = left
+                .checked_sub(section.virtual_len())
+                .ok_or("sections overlap")?;
+            let (mut reader, mut buffer) = (uki.reader(section), vec![0; 1 << 20]);
+            while let len @ 1.. = reader.read(&mut buffer)? {
+                boot.observe(id, &buffer[..len]);
+            }
         }
     }
     let mut profiles = Vec::new();
     for index in 0..boot.profile_count() {
-        let profile = boot.profile(index)?;
-        for hardware in profile.hardware() {
+        let predictions = boot.profile(index)?.registers(&phases)?;
+        for same in predictions.chunk_by(|a, b| a.hardware == b.hardware) {
             let mut values = json!({});
-            for bank in Bank::ALL {
-                let stub = profile.register(hardware, bank)?;
-                for phase in PhasePath::list(phases) {
-                    values[phase.as_str()][bank.name()] = phase.extend(stub).to_string().into();
-                }
+            for predicted in same {
+                let (phase, bank) = (predicted.phase.as_str(), predicted.value.bank().name());
+                values[phase][bank] = predicted.value.to_string().into();
             }
-            let hardware = hardware.to_string();
-            profiles.push(json!({"profile": index, "hardware": hardware, "pcrs": {"11": values}}));
+            profiles.push(json!({"profile": index, "hardware": same[0].hardware.to_string(), "pcrs": {"11": values}}));
         }
     }
-    let stub = format!("{} {}", uki.stub().name(), uki.stub().version());
-    let document = json!({"stub": stub.trim(), "warning": dialect.warning(),
-        "pcrs": profiles[0]["pcrs"], "profiles": profiles});
-    Ok((document, true))
+    Ok((
+        json!({"stub": format!("{} {}", uki.stub().name(), uki.stub().version()).trim(), "warning": dialect.warning(),
+        "pcrs": profiles[0]["pcrs"], "profiles": profiles}),
+        true,
+    ))
 }
