@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use efivars::{SignatureDatabase, VariableFile, VariableStore};
-use pcr::{EventLog, SignatureDocument};
+use pcr::SignatureDocument;
 use serde_json::{Value, json};
 
 use crate::assets::read;
 use crate::cli::InspectOptions;
 use crate::contents::Contents;
-use crate::{Error, inspect_uki, medium, policy_findings};
+use crate::{Error, inspect_uki, inspect_variable, logs, medium, policy_findings};
 
 /// Describes a file.
 ///
@@ -49,29 +48,15 @@ pub fn inspect(options: &InspectOptions) -> Result<Value, Error> {
     }
     let bytes = read(path)?;
     if at(40, b"_FVH") {
-        return store(path, &bytes);
+        return inspect_variable::store(path, &bytes);
     }
     if at(0, b"{") {
         return document(path, &bytes);
     }
-    if let Ok(log) = EventLog::parse(&bytes)
-        && !log.events().is_empty()
-        && log.format_is_plausible()
-    {
-        return Ok(event_log(&log));
+    if let Some(log) = logs::describe(&bytes) {
+        return Ok(log);
     }
-    variable(path, &bytes)
-}
-
-trait Plausible {
-    fn format_is_plausible(&self) -> bool;
-}
-
-impl Plausible for EventLog {
-    /// A log without Spec ID is hard to tell from other bytes: then all its registers must exist.
-    fn format_is_plausible(&self) -> bool {
-        self.spec_id().is_some() || self.events().iter().all(|event| event.register().is_some())
-    }
+    inspect_variable::variable(path, &bytes)
 }
 
 /// With what is wrong with the signed policies of a UKI.
@@ -176,92 +161,4 @@ fn document(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
         })
         .collect();
     Ok(json!({ "kind": "signed PCR policies (.pcrsig)", "entries": entries }))
-}
-
-fn event_log(log: &EventLog) -> Value {
-    let replay = log.replay();
-    let mut pcrs = serde_json::Map::new();
-    for (register, value) in replay.extended() {
-        pcrs.entry(register.to_string())
-            .or_insert_with(|| json!({}))[value.bank().name()] = value.to_string().into();
-    }
-    let parsed: Value = serde_json::from_str(&log.to_json()).unwrap_or_default();
-    json!({
-        "kind": "TCG event log", "pcrs": pcrs, "events": parsed["events"],
-        "findings": log.check().iter().map(ToString::to_string).collect::<Vec<_>>(),
-    })
-}
-
-fn lists(database: &SignatureDatabase) -> Vec<Value> {
-    database
-        .entries()
-        .map(|entry| {
-            let data: String = entry.data.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
-            match entry.certificate() {
-                Some(certificate) => {
-                    let sha256: String = certificate.sha256().iter().map(|byte| format!("{byte:02x}")).collect();
-                    json!({
-                        "type": entry.kind.to_string(), "owner": entry.owner.to_string(),
-                        "subject": certificate.subject(), "sha256": sha256,
-                    })
-                }
-                None => json!({ "type": entry.kind.to_string(), "owner": entry.owner.to_string(), "data": data }),
-            }
-        })
-        .collect()
-}
-
-fn store(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
-    let store =
-        VariableStore::parse(bytes).map_err(|error| Error::input("variable store", path, error))?;
-    let variables: Vec<Value> = store
-        .variables()
-        .map(|variable| {
-            let keys = SignatureDatabase::parse(&variable.data)
-                .ok()
-                .filter(|database| !database.is_empty());
-            json!({
-                "name": variable.name.to_string(), "attributes": variable.attributes.bits(),
-                "length": variable.data.len(), "keys": keys.as_ref().map(lists),
-            })
-        })
-        .collect();
-    Ok(json!({ "kind": "firmware variable store", "variables": variables }))
-}
-
-fn variable(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
-    let name = path.file_name().and_then(|name| name.to_str());
-    let file =
-        VariableFile::detect(bytes, name).map_err(|error| Error::input("file", path, error))?;
-    Ok(match file {
-        VariableFile::Update { update, .. } => {
-            let explanation = update.explain();
-            json!({
-                "kind": "authenticated variable", "time": update.time().to_string(), "signed": update.is_signed(),
-                "signed_for": explanation.signed_for.as_ref().map(ToString::to_string),
-                "signers": explanation.signers.iter().map(efivars::Certificate::subject).collect::<Vec<_>>(),
-                "problem": explanation.error.as_ref().map(ToString::to_string),
-                "entries": update.database().map(|database| lists(&database)).unwrap_or_default(),
-            })
-        }
-        VariableFile::Lists(database) => {
-            json!({ "kind": "signature lists", "entries": lists(&database) })
-        }
-        VariableFile::Efivarfs {
-            name,
-            attributes,
-            value,
-        } => json!({
-            "kind": "efivarfs file", "name": name.map(|name| name.to_string()), "attributes": attributes.bits(),
-            "length": value.len(),
-            "entries": SignatureDatabase::parse_lenient(value).map(|database| lists(&database)).unwrap_or_default(),
-        }),
-        _ => {
-            return Err(Error::input(
-                "file",
-                path,
-                "of a kind that is not known here",
-            ));
-        }
-    })
 }

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use pcr::{Bank, EventLog, Pcr7, Pcr7Prediction, PhasePath, Register, SecureBootVariables};
+use pcr::{Bank, Pcr7, Pcr7Prediction, PhasePath, Register, SecureBootVariables};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Error;
-use crate::assets::read;
 use crate::build_uki::{self, parse_banks};
 use crate::cli::{PredictOptions, VariableOptions};
 use crate::contents::{self, Contents};
+use crate::logs::read_log;
 use crate::planned_boot::PlannedBoot;
 use crate::progress::Progress;
 use crate::variables::Variables;
@@ -222,8 +222,7 @@ pub(crate) fn pcr_7(
     let on = !keys.secure_boot_off;
     let boot = match (keys.event_log, &variables) {
         (Some(path), _) => {
-            let log = EventLog::parse(&read(path)?)
-                .map_err(|error| Error::input("event log", path, error))?;
+            let log = read_log(path)?;
             let mut boot =
                 Pcr7::from_log(&log).map_err(|error| Error::input("event log", path, error))?;
             for (variable, value) in variables.iter().flat_map(Variables::given) {

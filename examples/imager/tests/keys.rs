@@ -141,13 +141,13 @@ fn update_and_list_are_described_as_json() {
     let owner = "11223344-5566-7788-99aa-bbccddeeff00";
     lab.done(&["gen", "database", "--owner", owner]);
     let update = lab.json(&["inspect", "_out/db.auth"]);
-    assert_eq!(update["kind"], "authenticated variable");
+    assert_eq!(update["kind"], "authenticated update");
     assert_eq!(update["signed"], true);
-    assert_eq!(update["problem"], serde_json::Value::Null);
+    assert_eq!(update["signature_error"], serde_json::Value::Null);
     let list = lab.json(&["inspect", "_out/db.esl"]);
     assert_eq!(list["kind"], "signature lists");
-    assert_eq!(list["entries"], update["entries"]);
-    assert_eq!(list["entries"][0]["owner"], owner);
+    assert_eq!(list["value"], update["value"]);
+    assert_eq!(list["value"]["entries"][0]["owner"], owner);
     let fingerprint = lab.tool(
         "openssl",
         &[
@@ -166,7 +166,7 @@ fn update_and_list_are_described_as_json() {
         .unwrap()
         .replace(':', "")
         .to_lowercase();
-    assert_eq!(list["entries"][0]["sha256"], hex);
+    assert_eq!(list["value"]["entries"][0]["certificate"]["sha256"], hex);
     lab.write("empty", b"");
     lab.fails(&["inspect", "empty"], 2, "it is empty");
     lab.fails(&["inspect", "nothing"], 2, "cannot read nothing");

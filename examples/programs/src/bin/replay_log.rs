@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pcr::{EventLog, Register};
+use pcr::{CelLog, EventLog, Register};
 use serde_json::{Map, Value, json};
 
 fn main() -> ExitCode {
@@ -11,7 +11,11 @@ fn main() -> ExitCode {
             return Err("usage: replay_log LOG".into());
         };
         let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-        let log = EventLog::parse(&bytes)?;
+        // As firmware wrote it, or in a canonical form.
+        let canonical = |_| CelLog::parse(&bytes)?.to_log();
+        let parsed = EventLog::parse(&bytes);
+        let log = parsed.clone().or_else(canonical).or(parsed);
+        let log = log.map_err(|error| format!("{path}: {error}"))?;
         let replay = log.replay();
         let registers = || (0..24).filter_map(Register::new);
         let bank_values = replay.banks().iter().map(|&bank| {
