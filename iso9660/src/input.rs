@@ -38,6 +38,9 @@ impl Default for Limits {
     }
 }
 
+/// Bytes that are copied at once.
+const BUFFER_LEN: u64 = 256 << 10;
+
 /// A range of bytes in the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -171,7 +174,8 @@ impl<R: Read + Seek> Input<R> {
         for extent in extents {
             self.check(what, extent.offset, extent.len)?;
         }
-        let mut buffer = vec![0; 256 << 10];
+        let longest = extents.iter().map(|extent| extent.len).max().unwrap_or(0);
+        let mut buffer = vec![0; usize::try_from(longest.min(BUFFER_LEN)).unwrap_or(0)];
         let mut done = 0u64;
         for extent in extents {
             let mut at = 0;

@@ -126,6 +126,8 @@ pub struct FatVolume {
     pub findings: Vec<Finding>,
     pub(crate) boot_files: Vec<boot_file::BootFile>,
     pub(crate) kind_by_clusters: FatKind,
+    /// Where the last cluster in use ends.
+    pub(crate) used_len: u64,
 }
 
 /// What leads to a FAT volume.

@@ -8,8 +8,9 @@ pub(crate) const LABEL: u8 = 0x08;
 pub(crate) const DIRECTORY: u8 = 0x10;
 const LONG_NAME: u8 = 0x0F;
 
-/// The upper half of code page 437, which DOS and most writers use for short names.
-const CODE_PAGE: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜ¢£¥₧ƒáíóúñÑªº¿⌐¬½¼¡«»░▒▓│┤╡╢╖╕╣║╗╝╜╛┐└┴┬├─┼╞╟╚╔╩╦╠═╬╧╨╤╥╙╘╒╓╫╪┘┌█▄▌▐▀αßΓπΣσµτΦΘΩδ∞φε∩≡±≥≤⌠⌡÷≈°∙·√ⁿ²■\u{A0}";
+/// The upper half of code page 850, which mtools and Windows in Europe use for short names. It has
+/// letters where others have lines of boxes, which stand in no name.
+const CODE_PAGE: &str = "ÇüéâäàåçêëèïîìÄÅÉæÆôöòûùÿÖÜø£Ø×ƒáíóúñÑªº¿®¬½¼¡«»░▒▓│┤ÁÂÀ©╣║╗╝¢¥┐└┴┬├─┼ãÃ╚╔╩╦╠═╬¤ðÐÊËÈıÍÎÏ┘┌█▄¦Ì▀ÓßÔÒõÕµþÞÚÛÙýÝ¯´\u{AD}±‗¾¶§÷¸°¨·¹³²■\u{A0}";
 
 /// An entry with its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -299,7 +300,7 @@ mod tests {
         assert_eq!(short_name(b"BOOTX64 EFI", 0x18), "bootx64.efi");
         assert_eq!(short_name(b"BOOTX64 EFI", 0x08), "bootx64.EFI");
         assert_eq!(short_name(b"NOEXT      ", 0), "NOEXT");
-        assert_eq!(short_name(b"\x05\x9AX     A  ", 0), "σÜX.A");
+        assert_eq!(short_name(b"\x05\x9AX     A  ", 0), "ÕÜX.A");
         assert_eq!(CODE_PAGE.chars().count(), 128);
     }
 

@@ -172,7 +172,10 @@ impl Chain {
             Some(len) => {
                 out.is_longer = !is_end && out.problem.is_none();
                 let has_all = out.clusters >= needed;
-                if has_all {
+                if has_all && out.is_circle() {
+                    out.problem = Some("its clusters go round in a circle");
+                    out.extents.clear();
+                } else if has_all {
                     out.cut(len);
                     // A file that is all there does not mind what its last entry says.
                     out.is_longer |= out.problem.take().is_some();
@@ -186,6 +189,15 @@ impl Chain {
             None => {}
         }
         Ok(out)
+    }
+
+    /// Whether a cluster is there twice: the way to notice a circle that is shorter than the file.
+    fn is_circle(&self) -> bool {
+        let mut runs = self.extents.clone();
+        runs.sort_unstable_by_key(|run| run.offset);
+        let ends = runs.iter().map(|run| run.offset.saturating_add(run.len));
+        let next = runs.iter().skip(1);
+        ends.zip(next).any(|(end, next)| next.offset < end)
     }
 
     fn push(&mut self, boot: &BootSector, cluster: u64) {

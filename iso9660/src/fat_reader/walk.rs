@@ -27,7 +27,7 @@ struct Budgets {
     bytes: Budget,
     paths: Budget,
     extents: Budget,
-    /// Every cluster belongs to one file, so more of them than there are is no tree.
+    /// Every cluster belongs to one file, so many more of them than there are is no tree.
     clusters: Budget,
 }
 
@@ -40,7 +40,10 @@ impl<R: Read + Seek> FatReader<R> {
             bytes: Budget::new("size of directories", limits.directory_bytes),
             paths: Budget::new("length of paths", limits.path_bytes),
             extents: Budget::new("count of pieces of files", limits.extents),
-            clusters: Budget::new("count of clusters of all files", self.boot.clusters),
+            clusters: Budget::new(
+                "count of clusters of all files",
+                self.boot.clusters.saturating_mul(4),
+            ),
         };
         let mut out = Survey::default();
         let mut seen = HashSet::new();
@@ -156,9 +159,10 @@ impl<R: Read + Seek> FatReader<R> {
         let extents = self.directory_extents(directory.cluster, out)?;
         let len: u64 = extents.iter().map(|extent| extent.len).sum();
         budgets.bytes.take(len, offset)?;
-        budgets
-            .clusters
-            .take(len.div_ceil(self.boot.cluster_len.max(1)), offset)?;
+        if cluster != 0 {
+            let clusters = len.div_ceil(self.boot.cluster_len.max(1));
+            budgets.clusters.take(clusters, offset)?;
+        }
         let bytes = self.directory_bytes(&extents)?;
         out.runs.extend(extents);
         let entries = Entries::parse(&bytes, self.boot.kind == crate::FatKind::Fat32);

@@ -1,5 +1,6 @@
 //! Walking through a tree.
 
+use std::cmp::Ordering;
 use std::collections::{HashSet, VecDeque};
 use std::io::{Read, Seek};
 
@@ -124,7 +125,7 @@ impl<'a, R: Read + Seek> Walk<'a, R> {
         self.notes.directories.push(noted);
         let mut open: Option<usize> = None;
         let mut at = 0usize;
-        let mut before: Option<Vec<u8>> = None;
+        let mut before: Option<&[u8]> = None;
         let mut is_sorted = true;
         while let Some(&first) = bytes.get(at) {
             let in_block = at.checked_rem(BLOCK_LEN).unwrap_or(0);
@@ -147,9 +148,10 @@ impl<'a, R: Read + Seek> Walk<'a, R> {
             if matches!(record.identifier, [0 | 1]) {
                 continue;
             }
-            let key = sort_key(record.identifier, self.namespace == Namespace::Joliet);
-            is_sorted &= before.is_none_or(|before| before <= key);
-            before = Some(key);
+            let is_joliet = self.namespace == Namespace::Joliet;
+            let is_next = |before: &[u8]| compare(before, record.identifier, is_joliet).is_le();
+            is_sorted &= before.is_none_or(is_next);
+            before = Some(record.identifier);
             self.record(&record, here, directory, pending, &mut open)?;
         }
         if !is_sorted {
@@ -327,24 +329,40 @@ impl<'a, R: Read + Seek> Walk<'a, R> {
     }
 }
 
-/// What ECMA-119 9.3 sorts by: name and extension padded with spaces, then the version, the highest
-/// first. Joliet names are compared whole.
-fn sort_key(identifier: &[u8], is_joliet: bool) -> Vec<u8> {
+/// How ECMA-119 9.3 sorts: by name and extension, both padded with spaces, then by version, the
+/// highest first. Joliet names are compared whole.
+fn compare(a: &[u8], b: &[u8], is_joliet: bool) -> Ordering {
     if is_joliet {
-        return identifier.to_vec();
+        return a.cmp(b);
     }
+    let ((name_a, extension_a, version_a), (name_b, extension_b, version_b)) = (parts(a), parts(b));
+    padded(name_a, name_b)
+        .then_with(|| padded(extension_a, extension_b))
+        .then_with(|| version_b.cmp(&version_a))
+}
+
+/// Name, extension and version.
+fn parts(identifier: &[u8]) -> (&[u8], &[u8], u32) {
     let end = identifier.iter().rposition(|&b| b == b';');
     let (name, version) = identifier.split_at(end.unwrap_or(identifier.len()));
     let dot = name.iter().position(|&b| b == b'.').unwrap_or(name.len());
     let (name, extension) = name.split_at(dot);
-    let mut key = name.to_vec();
-    key.resize(256, b' ');
-    key.extend(extension.iter().skip(1));
-    key.resize(512, b' ');
     let version = version.get(1..).and_then(|v| str::from_utf8(v).ok());
-    let version: u16 = version.and_then(|v| v.parse().ok()).unwrap_or(0);
-    key.extend((!version).to_be_bytes());
-    key
+    let version = version.and_then(|v| v.parse().ok()).unwrap_or(0);
+    (name, extension.get(1..).unwrap_or(&[]), version)
+}
+
+/// Compares as if the shorter one were padded with spaces.
+fn padded(a: &[u8], b: &[u8]) -> Ordering {
+    let len = a.len().max(b.len());
+    let pad = |bytes: &[u8]| {
+        let spaces = std::iter::repeat_n(b' ', len.saturating_sub(bytes.len()));
+        bytes.iter().copied().chain(spaces).collect::<Vec<u8>>()
+    };
+    match a.len() == b.len() {
+        true => a.cmp(b),
+        false => pad(a).cmp(&pad(b)),
+    }
 }
 
 /// A Joliet name in UTF-8, without a version.
@@ -379,7 +397,6 @@ mod tests {
             b"S2.;1",
             b"S2046.;1",
         ];
-        let keys: Vec<_> = sorted.iter().map(|name| sort_key(name, false)).collect();
-        assert!(keys.is_sorted());
+        assert!(sorted.is_sorted_by(|a, b| compare(a, b, false).is_lt()));
     }
 }

@@ -199,8 +199,9 @@ fn uefi_image(report: &Report, index: usize, image: &BootImage) -> Judgement {
     if len < volume.len {
         let subject = format!("{name}: {len} bytes for {}", volume.len);
         let finding = Finding::new(Check::BootImageCut, subject);
-        // EDK2 counts in blocks of the medium, four times as long as those of the standard.
-        if len.saturating_mul(4) < volume.len {
+        // EDK2 counts in blocks of the medium, four times as long as those of the standard, and does
+        // not mind the end as long as it reads nothing behind it.
+        if len.saturating_mul(4) < volume.used_len {
             reasons.push(finding);
         } else {
             warnings.push(finding);
@@ -326,6 +327,9 @@ fn usb_mbr(report: &Report) -> Judgement {
     };
     let (reasons, mut warnings) = boot_volume(volume);
     warnings.insert(0, Finding::new(Check::MbrOnly, ""));
+    let of_gpt = table.findings.iter();
+    let stops = of_gpt.filter(|f| matches!(f.check, Check::GptIsohybrid | Check::GptUnusable));
+    warnings.extend(stops.cloned());
     (reasons, warnings)
 }
 

@@ -103,6 +103,7 @@ fn inspect<R: Read + Seek>(
         findings: Vec::new(),
         boot_files: Vec::new(),
         kind_by_clusters: boot.kind_by_clusters(),
+        used_len: boot.data,
     };
     let mut findings = Findings::default();
     let name = format!("FAT volume at byte {}", candidate.offset);
@@ -141,6 +142,9 @@ fn inspect<R: Read + Seek>(
         let subject = about(&format!("{} lies behind the end", item.path_text()));
         findings.add(Check::FatUnreadable, subject);
     }
+    let runs = survey.runs.iter();
+    let ends = runs.map(|run| run.offset.saturating_add(run.len));
+    out.used_len = ends.fold(boot.data, u64::max);
     out.items = survey.listing.items;
     out.boot_files = boot_file::find(fat, &out.items)?;
     out.findings = findings.finish();
