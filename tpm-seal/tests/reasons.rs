@@ -333,6 +333,39 @@ fn sha2_of(text: &str) -> Vec<u8> {
 }
 
 #[test]
+fn a_password_of_the_owner_is_named_and_a_kept_storage_key_needs_none() {
+    let name = "a_password_of_the_owner_is_named";
+    if !have(name, "swtpm") || !have(name, "tpm2_changeauth") {
+        return;
+    }
+    let swtpm = Swtpm::new();
+    swtpm.extend(4, "something");
+    let mut tpm = swtpm.open();
+    let pcr_4 = PcrSelection::new(Bank::Sha256, &[4]).unwrap();
+    let policy = Policy::new().pcrs(tpm.pcr_values(pcr_4).unwrap());
+    let secret = Secret::generate().unwrap();
+    let made = tpm.seal(&secret, &policy, &SealOptions::new()).unwrap();
+    let options = SealOptions::new().under_srk();
+    let kept = tpm.seal(&secret, &policy, &options).unwrap();
+    drop(tpm);
+    swtpm.tool("tpm2_changeauth", &["-c", "owner", "secret"]);
+    swtpm.flush_all();
+    let text = "owner-password: the TPM's owner hierarchy has a password, so the storage key cannot be made";
+    let mut tpm = swtpm.open();
+    let opened = tpm.unseal(&kept, &policy, &Evidence::new()).unwrap();
+    assert_eq!(opened, secret);
+    let why = tpm.unseal(&made, &policy, &Evidence::new());
+    assert_says(&mut tpm, why, text);
+    drop(tpm);
+    let evict = ["-Q", "-C", "o", "-P", "secret", "-c", "0x81000001"];
+    swtpm.tool("tpm2_evictcontrol", &evict);
+    swtpm.flush_all();
+    let mut tpm = swtpm.open();
+    let why = tpm.unseal(&kept, &policy, &Evidence::new());
+    assert_says(&mut tpm, why, text);
+}
+
+#[test]
 fn never_talks_to_a_file_as_if_it_were_a_tpm() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");

@@ -74,6 +74,8 @@ impl Anchor {
             }),
             Ok((_, public)) => Err(other_tpm(Some(name), found.or(Some(public.name())))),
             Err(error @ Error::Tampered { .. }) => Err(error),
+            // Nothing is there, and whether this TPM would make the key cannot be tried.
+            Err(error @ Error::Refused(Refusal::OwnerPassword)) if found.is_none() => Err(error),
             Err(_) => Err(other_tpm(Some(name), found)),
         }
     }
