@@ -17,7 +17,8 @@ use crate::one_pass;
 #[derive(Debug)]
 pub struct Part {
     file: File,
-    start: u64,
+    /// Offset and length of each piece.
+    pieces: Vec<(u64, u64)>,
     len: u64,
     position: u64,
 }
@@ -28,11 +29,21 @@ impl Part {
     /// # Errors
     /// [`Error::Io`] when the file cannot be opened.
     pub fn open(path: &Path, start: u64, len: u64) -> Result<Self, Error> {
+        Self::pieces(path, vec![(start, len)])
+    }
+
+    /// Several ranges, each its offset and length, one after the other.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be opened.
+    pub fn pieces(path: &Path, pieces: Vec<(u64, u64)>) -> Result<Self, Error> {
         let file = File::open(path).map_err(|source| Error::io("read", path, source))?;
         Ok(Self {
             file,
-            start,
-            len,
+            len: pieces
+                .iter()
+                .fold(0, |total, piece| total.saturating_add(piece.1)),
+            pieces,
             position: 0,
         })
     }
@@ -42,7 +53,7 @@ impl Part {
         // A clone shares its position with the original; each read sets it, and nothing reads at the same time.
         Ok(Self {
             file: self.file.try_clone()?,
-            start: self.start,
+            pieces: self.pieces.clone(),
             len: self.len,
             position: 0,
         })
@@ -51,15 +62,21 @@ impl Part {
 
 impl Read for Part {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.len.saturating_sub(self.position);
-        let take = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        self.file
-            .seek(SeekFrom::Start(self.start + self.position))?;
-        let read = self.file.read(buffer.get_mut(..take).unwrap_or_default())?;
-        self.position += read as u64;
-        Ok(read)
+        let mut within = self.position;
+        for (start, len) in &self.pieces {
+            if within >= *len {
+                within -= len;
+                continue;
+            }
+            let left = usize::try_from(len - within).unwrap_or(usize::MAX);
+            let take = left.min(buffer.len());
+            self.file
+                .seek(SeekFrom::Start(start.saturating_add(within)))?;
+            let read = self.file.read(buffer.get_mut(..take).unwrap_or_default())?;
+            self.position += read as u64;
+            return Ok(read);
+        }
+        Ok(0)
     }
 }
 

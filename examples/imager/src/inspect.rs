@@ -42,9 +42,16 @@ pub fn inspect(options: &InspectOptions) -> Result<Value, Error> {
             .get(offset..)
             .is_some_and(|rest| rest.starts_with(magic))
     };
-    let is_medium = at(0x8001, b"CD001") || at(512, b"EFI PART") || at(4096, b"EFI PART");
-    if at(0, b"MZ") || is_medium {
-        return with_policies(image(path, is_medium)?, path);
+    // A boot sector ends with these two bytes, whatever medium it is of.
+    let is_medium = at(0x8001, b"CD001")
+        || at(512, b"EFI PART")
+        || at(4096, b"EFI PART")
+        || at(510, &[0x55, 0xAA]) && !at(0, b"MZ");
+    if is_medium {
+        return medium(path);
+    }
+    if at(0, b"MZ") {
+        return with_policies(image(path, false)?, path);
     }
     let bytes = read(path)?;
     if at(40, b"_FVH") {
@@ -57,6 +64,19 @@ pub fn inspect(options: &InspectOptions) -> Result<Value, Error> {
         return Ok(log);
     }
     inspect_variable::variable(path, &bytes)
+}
+
+/// What is on a medium and how it boots; loader and UKI in it when there are some.
+fn medium(path: &Path) -> Result<Value, Error> {
+    let report = crate::esp::report(path)?;
+    let mut document = match Contents::open(path) {
+        Ok(_) => with_policies(image(path, true)?, path)?,
+        Err(error @ Error::Io { .. }) => return Err(error),
+        Err(error) => json!({ "kind": "medium", "no_uki": error.to_string() }),
+    };
+    document["medium"] = serde_json::from_str(&report.to_json())
+        .map_err(|error| Error::input("medium", path, error))?;
+    Ok(document)
 }
 
 /// With what is wrong with the signed policies of a UKI.
