@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tpm_seal::{
-    Bank, Evidence, PcrSelection, PcrValues, Pin, Policy, PolicyKey, SealOptions, SealedToken,
-    Secret, SignedPcrs, SystemdToken, TalosToken, Token, Tpm,
+    Bank, Evidence, PcrSelection, PcrValues, Pin, Policy, PolicyKey, PublicArea, SealOptions,
+    SealedToken, Secret, SignedPcrs, SystemdToken, TalosToken, Token, Tpm, seal_offline,
 };
 
 use crate::luks::{Volume, read_passphrase};
@@ -40,6 +40,11 @@ pub struct Request {
     pub with_pin: bool,
     /// Enrol although Secure Boot is off.
     pub allow_insecure_boot: bool,
+    /// File with the storage root key's public area of another machine (`systemd-analyze srk`, `tpm2_readpublic -o`): the
+    /// key opens there, and no TPM is needed here.
+    pub device_key: Option<PathBuf>,
+    /// For another machine: values of its registers, `N=HEX`, SHA-256 bank.
+    pub pcr_values: Vec<String>,
 }
 
 impl Request {
@@ -53,6 +58,8 @@ impl Request {
             pcrs: vec![7],
             with_pin: false,
             allow_insecure_boot: false,
+            device_key: None,
+            pcr_values: Vec::new(),
         }
     }
 }
@@ -91,7 +98,10 @@ pub fn enroll(request: &Request, sources: &Sources) -> Result<Enrolled, Error> {
         });
     }
     let volume = Volume::open(&request.device)?;
-    if !request.allow_insecure_boot && status::secure_boot()? != Some(true) {
+    if request.device_key.is_none()
+        && !request.allow_insecure_boot
+        && status::secure_boot()? != Some(true)
+    {
         return Err(Error::Usage {
             what: "Secure Boot",
             problem: "is off, so the key would open for any software; --allow-insecure-boot enrols all the same".into(),
@@ -114,8 +124,15 @@ pub fn enroll(request: &Request, sources: &Sources) -> Result<Enrolled, Error> {
             problem: "does not open the volume".into(),
         });
     }
-    let mut tpm = sources.tpm()?;
-    let literal = literal_values(&mut tpm, &request.pcrs)?;
+    let device_key = device_key(request)?;
+    let mut tpm = match &device_key {
+        Some(_) => None,
+        None => Some(sources.tpm()?),
+    };
+    let literal = match &mut tpm {
+        Some(tpm) => literal_values(tpm, &request.pcrs)?,
+        None => Some(predicted_values(&request.pcr_values)?).filter(|values| !values.is_empty()),
+    };
     let pin = request.with_pin.then(|| sources.pin(None)).transpose()?;
     let mut evidence = sources.evidence()?.policy_key(key.clone());
     if let Some(pin) = &pin {
@@ -124,9 +141,17 @@ pub fn enroll(request: &Request, sources: &Sources) -> Result<Enrolled, Error> {
     let seal = Sealing {
         format: request.format,
         pin,
+        device_key,
     };
-    let (secret, token) = seal.seal(&mut tpm, core::slice::from_ref(&key), literal.as_slice())?;
-    let proven = prove(&mut tpm, &token, &evidence)?;
+    let (secret, token) = seal.seal(
+        tpm.as_mut(),
+        core::slice::from_ref(&key),
+        literal.as_slice(),
+    )?;
+    let proven = match &mut tpm {
+        Some(tpm) => prove(tpm, &token, &evidence)?,
+        None => false,
+    };
     let keyslot = add(&volume, &unlocking, &secret, token, None)?;
     Ok(Enrolled {
         keyslot,
@@ -144,11 +169,53 @@ pub(crate) fn literal_values(tpm: &mut Tpm, pcrs: &[u8]) -> Result<Option<PcrVal
     ))
 }
 
+fn device_key(request: &Request) -> Result<Option<PublicArea>, Error> {
+    let Some(path) = &request.device_key else {
+        return match request.pcr_values.as_slice() {
+            [] => Ok(None),
+            _ => Err(Error::Usage {
+                what: "--pcr-value",
+                problem: "is for --device-key; here the TPM tells the present values".into(),
+            }),
+        };
+    };
+    if request.format == Format::Talos {
+        return Err(Error::Usage {
+            what: "--device-key",
+            problem: "Talos's form cannot hold a key for another machine; take --format systemd"
+                .into(),
+        });
+    }
+    let bytes = std::fs::read(path).map_err(|source| Error::io("read", path, source))?;
+    Ok(Some(PublicArea::parse(&bytes)?))
+}
+
+/// `7=HEX`, as for another machine.
+fn predicted_values(texts: &[String]) -> Result<PcrValues, Error> {
+    texts
+        .iter()
+        .try_fold(PcrValues::new(Bank::Sha256), |values, text| {
+            let wrong = || Error::Usage {
+                what: "--pcr-value",
+                problem: format!("'{text}' is not a register, '=' and 64 hexadecimal digits"),
+            };
+            let (pcr, hex) = text.split_once('=').ok_or_else(wrong)?;
+            let pcr: u8 = pcr.parse().map_err(|_| wrong())?;
+            if pcr == 11 || values.get(pcr).is_some() {
+                return Err(wrong());
+            }
+            let value = crate::reseal::value(hex, Bank::Sha256).ok_or_else(wrong)?;
+            values.with(pcr, &value).map_err(|_| wrong())
+        })
+}
+
 /// How keys are sealed.
 #[derive(Debug, Clone)]
 pub(crate) struct Sealing {
     pub(crate) format: Format,
     pub(crate) pin: Option<Pin>,
+    /// The storage root key of another machine, which no TPM here is asked for.
+    pub(crate) device_key: Option<PublicArea>,
 }
 
 impl Sealing {
@@ -156,7 +223,7 @@ impl Sealing {
     /// is one. Only our own form holds more than one of each.
     pub(crate) fn seal(
         &self,
-        tpm: &mut Tpm,
+        tpm: Option<&mut Tpm>,
         keys: &[PolicyKey],
         outcomes: &[PcrValues],
     ) -> Result<(Secret, Token), Error> {
@@ -177,7 +244,11 @@ impl Sealing {
             options = options.under_srk();
         }
         let secret = Secret::generate()?;
-        let sealed = tpm.seal(&secret, &policy, &options)?;
+        let sealed = match (tpm, &self.device_key) {
+            (_, Some(public)) => seal_offline(public, &secret, &policy, &options)?,
+            (Some(tpm), None) => tpm.seal(&secret, &policy, &options)?,
+            (None, None) => return Err(tpm_seal::Error::NoDevice.into()),
+        };
         let token = match self.format {
             Format::Talos => Token::Talos(TalosToken::new(sealed, &policy)?),
             Format::Systemd => Token::Systemd(SystemdToken::new(sealed, &policy)?),

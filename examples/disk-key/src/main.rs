@@ -68,6 +68,12 @@ enum Command {
         /// Enrol although Secure Boot is off
         #[arg(long)]
         allow_insecure_boot: bool,
+        /// Seal for another machine, to its storage root key (a file of systemd-analyze srk or tpm2_readpublic -o)
+        #[arg(long, value_name = "FILE")]
+        device_key: Option<PathBuf>,
+        /// With --device-key, a register's value there, SHA-256 bank; may be repeated
+        #[arg(long, value_name = "N=HEX")]
+        pcr_value: Vec<String>,
         #[command(flatten)]
         policy: Policy,
     },
@@ -168,6 +174,8 @@ fn run(cli: Cli) -> Result<(), Error> {
             pcrs,
             with_pin,
             allow_insecure_boot,
+            device_key,
+            pcr_value,
             policy,
         } => {
             let sources = with(sources, policy);
@@ -176,6 +184,8 @@ fn run(cli: Cli) -> Result<(), Error> {
             request.pcrs = registers(&pcrs)?;
             request.with_pin = with_pin;
             request.allow_insecure_boot = allow_insecure_boot;
+            request.device_key = device_key;
+            request.pcr_values = pcr_value;
             let enrolled = enroll::enroll(&request, &sources)?;
             let proof = if enrolled.proven {
                 "unsealed once"

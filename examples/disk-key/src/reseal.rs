@@ -93,6 +93,7 @@ pub fn reseal(request: &Request, sources: &Sources) -> Result<Value, Error> {
         } else {
             None
         },
+        device_key: None,
     };
     let mut evidence = sources.evidence()?;
     if let Some(pin) = &sealing.pin {
@@ -100,7 +101,7 @@ pub fn reseal(request: &Request, sources: &Sources) -> Result<Value, Error> {
     }
     let mut sealed = Vec::new();
     for (keys, outcomes) in shares(sealing.format, &keys, &outcomes) {
-        let (secret, token) = sealing.seal(&mut tpm, keys, outcomes)?;
+        let (secret, token) = sealing.seal(Some(&mut tpm), keys, outcomes)?;
         if keys.contains(&present_key) && (outcomes.contains(&now) || outcomes.is_empty()) {
             tpm.unlock(&token, &evidence)?;
         }
@@ -162,19 +163,25 @@ fn outcomes(request: &Request, now: &PcrValues) -> Result<Vec<PcrValues>, Error>
 }
 
 fn pcr_7(text: &str, bank: Bank) -> Result<Vec<u8>, Error> {
-    let len = bank.digest_len();
-    let wrong = || Error::Usage {
+    value(text, bank).ok_or_else(|| Error::Usage {
         what: "--pcr7",
-        problem: format!("'{text}' is not {} hexadecimal digits", 2 * len),
-    };
+        problem: format!(
+            "'{text}' is not {} hexadecimal digits",
+            2 * bank.digest_len()
+        ),
+    })
+}
+
+/// The value of a register in hexadecimal.
+pub(crate) fn value(text: &str, bank: Bank) -> Option<Vec<u8>> {
     let digits = text.trim();
-    if digits.len() != 2 * len || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(wrong());
+    if digits.len() != 2 * bank.digest_len() || !digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    {
+        return None;
     }
-    (0..len)
-        .map(|at| u8::from_str_radix(digits.get(2 * at..2 * at + 2).unwrap_or_default(), 16))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| wrong())
+    (0..bank.digest_len())
+        .map(|at| u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok())
+        .collect()
 }
 
 fn drop_slots(volume: &Volume, slots: &[u32]) -> Result<(), Error> {

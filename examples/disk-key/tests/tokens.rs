@@ -582,3 +582,43 @@ fn a_reseal_that_cannot_be_proven_leaves_the_header_as_it_was() {
     assert!(machine.read("volume") == header);
     assert_eq!(machine.unlock(&[]), key);
 }
+
+#[test]
+fn a_key_for_another_machine_opens_there_only() {
+    if !have("a_key_for_another_machine") {
+        return;
+    }
+    let machine = Machine::new();
+    let there = Machine::new();
+    // The other machine's storage root key and PCR 7 are all that is known of it here.
+    there.enroll(&["--format", "systemd"]);
+    there.tool(
+        "tpm2_readpublic",
+        &["-Q", "-c", "0x81000001", "-o", "srk.pub"],
+    );
+    machine.write("srk.pub", &there.read("srk.pub"));
+    machine.enroll(&[]);
+    let value = format!("7={}", Machine::pcr_7(1));
+    let enrolled = machine.enroll(&[
+        "--format",
+        "systemd",
+        "--device-key",
+        "srk.pub",
+        "--pcr-value",
+        &value,
+    ]);
+    assert_eq!(enrolled["proven"], false);
+    let here = machine.unlock(&[]);
+
+    // The volume moves, with the key's and the signatures' files.
+    for file in ["volume", "public.pem", "pcrsig"] {
+        there.write(file, &machine.read(file));
+    }
+    let key = there.unlock(&[]);
+    assert!(key != here && there.opens(&key));
+    let initial = ["--unlock-key-file", "initial", "--device-key", "srk.pub"];
+    machine.refused("enroll", &initial, 2, "Talos's form cannot hold");
+    let bad = ["--format", "systemd", "--pcr-value", "7=zz"];
+    let reason = "'7=zz' is not a register";
+    machine.refused("enroll", &[&initial[..], &bad].concat(), 2, reason);
+}
