@@ -15,7 +15,8 @@ use std::fs;
 use std::path::Path;
 
 use pcr::{
-    Addon, Bank, BootPlan, Dialect, Digest, HardwareChoice, Pcr11, PhasePath, Register, RsaSigner,
+    Addon, Bank, BootPlan, Dialect, Digest, Event, EventLog, HardwareChoice, Pcr11, PhasePath,
+    Register, RsaSigner,
 };
 use sections::{folder, observe, read};
 use serde_json::Value;
@@ -268,6 +269,81 @@ fn a_tpm_accepts_a_signed_policy_of_each_bank() {
             assert_eq!(authorized, expected.as_str().unwrap());
             tpm.run("tpm2_flushcontext", &["session"]);
         }
+    }
+}
+
+#[test]
+fn systemd_pcrlock_predicts_the_same_registers_from_the_components() {
+    const TEST: &str = "systemd_pcrlock_predicts_the_same_registers";
+    let Some(tree) = debian13() else {
+        return skip(TEST, "the Debian 13 tree");
+    };
+    for tool in ["swtpm", "swtpm_setup", "tpm2_pcrextend"] {
+        if !have(tool) {
+            return skip(TEST, tool);
+        }
+    }
+    let boot = observe("v2-basic", Dialect::Systemd257, &Bank::ALL);
+    let image = Bank::ALL.map(|bank| bank.hash(b"an image"));
+    let plan = BootPlan::builder(&boot)
+        .loader(pcr::Loader::SystemdBoot257)
+        .loader_image(&image)
+        .uki_image(&image)
+        .passed_options("debug")
+        .addon(Addon::global("a.addon.efi").cmdline(b"x").image(&image))
+        .local_file("a.cred", b"secret")
+        .local_file("a.raw", b"sysext")
+        .build()
+        .unwrap();
+    // A machine that has booted so: its TPM and its log.
+    let tpm = Swtpm::new();
+    let mut log = EventLog::crypto_agile(&Bank::ALL);
+    for event in plan.events() {
+        let digests: Vec<String> = event
+            .digests()
+            .iter()
+            .map(|digest| format!("{}={digest}", digest.bank()))
+            .collect();
+        let register = event.register();
+        tpm.run(
+            "tpm2_pcrextend",
+            &[&format!("{register}:{}", digests.join(","))],
+        );
+        let event = Event::new(register, event.event_type(), event.digests(), event.data());
+        log.push(event).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let components = folder.path().join("components");
+    fs::create_dir(&components).unwrap();
+    for component in plan.to_pcrlock() {
+        fs::write(components.join(component.path), component.content).unwrap();
+    }
+    let log_file = folder.path().join("log");
+    fs::write(&log_file, log.to_bytes()).unwrap();
+    let mut pcrlock = of_debian13(&tree, "usr/lib/systemd/systemd-pcrlock");
+    pcrlock
+        .args([
+            "predict",
+            "--json=short",
+            "--pcr=11",
+            "--pcr=12",
+            "--pcr=13",
+        ])
+        .arg(format!("--components={}", components.display()))
+        .env("SYSTEMD_TPM2_DEVICE", tpm.tcti())
+        .env("SYSTEMD_MEASURE_LOG_FIRMWARE", &log_file)
+        .env("SYSTEMD_MEASURE_LOG_USERSPACE", folder.path().join("none"));
+    let predicted = output(&mut pcrlock);
+    for register in [
+        Register::KERNEL_BOOT,
+        Register::KERNEL_CONFIG,
+        Register::SYSEXTS,
+    ] {
+        let ours = plan.register(register, Bank::Sha256).unwrap().to_string();
+        assert!(
+            predicted.contains(&ours),
+            "PCR {register} {ours}: {predicted}"
+        );
     }
 }
 

@@ -122,6 +122,11 @@ impl Swtpm {
         output(&mut command())
     }
 
+    /// How a program reaches it that takes a TCTI's name and its argument.
+    pub(crate) fn tcti(&self) -> String {
+        format!("swtpm:host=127.0.0.1,port={}", self.port)
+    }
+
     pub(crate) fn write(&self, name: &str, content: &[u8]) {
         fs::write(self.folder.path().join(name), content).unwrap();
     }
