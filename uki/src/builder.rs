@@ -247,6 +247,11 @@ impl Builder {
         }
         let has_kernel = |sections: &Sections| sections.find(&SectionName::LINUX).is_some();
         if self.stub.id().is_addon() {
+            // A profile image is joined to a UKI later, whatever stub carries it.
+            let is_profile_image = self.base.is_empty() && self.profiles.len() == 1;
+            if is_profile_image {
+                return Ok(());
+            }
             if has_kernel(&self.base)
                 || self
                     .profiles

@@ -99,6 +99,54 @@ impl Profile {
         self.add(Rank::Cmdline, SectionName::CMDLINE, clean_cmdline(text))
     }
 
+    /// An os-release text of its own.
+    #[must_use]
+    pub fn os_release(self, text: impl Into<Source>) -> Self {
+        self.add(Rank::Osrel, SectionName::OSREL, text)
+    }
+
+    /// The version of its own kernel.
+    #[must_use]
+    pub fn uname(self, version: &str) -> Self {
+        self.add(Rank::Uname, SectionName::UNAME, version)
+    }
+
+    /// A boot picture of its own.
+    #[must_use]
+    pub fn splash(self, bitmap: impl Into<Source>) -> Self {
+        self.add(Rank::Splash, SectionName::SPLASH, bitmap)
+    }
+
+    /// A device tree of its own.
+    #[must_use]
+    pub fn dtb(self, tree: impl Into<Source>) -> Self {
+        self.add(Rank::Dtb, SectionName::DTB, tree)
+    }
+
+    /// A device tree to be picked by hardware; may be given many times.
+    #[must_use]
+    pub fn dtbauto(self, tree: impl Into<Source>) -> Self {
+        self.add(Rank::Dtbauto, SectionName::DTBAUTO, tree)
+    }
+
+    /// A table of hardware ids of its own.
+    #[must_use]
+    pub fn hwids(self, table: impl Into<Source>) -> Self {
+        self.add(Rank::Hwids, SectionName::HWIDS, table)
+    }
+
+    /// A firmware to be picked by hardware; may be given many times.
+    #[must_use]
+    pub fn efifw(self, bundle: impl Into<Source>) -> Self {
+        self.add(Rank::Efifw, SectionName::EFIFW, bundle)
+    }
+
+    /// A microcode ramdisk of its own.
+    #[must_use]
+    pub fn ucode(self, ramdisk: impl Into<Source>) -> Self {
+        self.add(Rank::Ucode, SectionName::UCODE, ramdisk)
+    }
+
     /// Any other section of its own, after those that have a place of their own.
     #[must_use]
     pub fn section(self, name: SectionName, content: impl Into<Source>) -> Self {

@@ -94,12 +94,22 @@ impl Stub {
     ///
     /// # Errors
     ///
-    /// [`Error::NotAStub`], [`Error::SignedStub`], or what is wrong with the headers.
+    /// [`Error::NotAStub`], [`Error::Misplaced`] for a finished image, [`Error::SignedStub`], or what is wrong with the headers.
     pub fn parse(file: &[u8]) -> Result<Self, Error> {
         let headers = Headers::read(&file)?;
         let id = StubId::of(&file, &headers)?;
         if id.name.is_empty() {
             return Err(Error::NotAStub);
+        }
+        let payload = headers
+            .sections
+            .iter()
+            .find(|section| section.name.is_known() && !section.name.same(&SectionName::SBAT));
+        if let Some(section) = payload {
+            return Err(Error::Misplaced {
+                section: section.name,
+                reason: "the file is a finished image, not a stub",
+            });
         }
         let (offset, len) = headers.certificates();
         if (offset, len) != (0, 0) {

@@ -24,6 +24,9 @@ fn build(args: &[String]) -> Result<(Value, bool), Box<dyn Error>> {
         .os_release(Source::file(osrel))
         .plan()?;
 
+    if std::fs::metadata(out).is_ok_and(|found| !found.is_file()) {
+        return Err(format!("{out}: not a regular file").into());
+    }
     let unfinished = format!("{out}.{}.tmp", std::process::id());
     let written = std::fs::File::create_new(&unfinished)
         .map_err(|error| format!("{unfinished}: {error}").into())
