@@ -202,6 +202,86 @@ fn rules(writes: &mut Vec<Write>) {
     reset(writes);
 }
 
+/// Signers whose certificates lead to one in KEK, or do not: whether each write is taken is for the firmware to say.
+fn chains(writes: &mut Vec<Write>) {
+    let list =
+        |name: &str| SignatureDatabase::new().with_certificate(Guid::ZERO, &certificate(name));
+    let unsigned =
+        |update: Result<Update, efivars::Error>| update.unwrap().unsigned().unwrap().to_write();
+    for in_kek in ["root", "inter", "leaf"] {
+        writes.push(unsigned(Update::replace(DB, &list("db"), time(5))));
+        writes.push(unsigned(Update::replace(KEK, &list(in_kek), time(5))));
+        writes.push(signed(Update::replace(PK, &list("PK"), time(5)), "PK"));
+        let cases: [(&str, &[&str]); 12] = [
+            ("root", &[]),
+            ("root", &["inter"]),
+            ("root", &["leaf", "inter"]),
+            ("inter", &[]),
+            ("inter", &["root"]),
+            ("inter", &["leaf", "root"]),
+            ("leaf", &[]),
+            ("leaf", &["inter"]),
+            ("leaf", &["root"]),
+            ("leaf", &["inter", "root"]),
+            ("leaf", &["root", "inter"]),
+            ("leaf", &["PK", "KEK", "inter"]),
+        ];
+        for (second, (signer, further)) in (10..).zip(cases) {
+            let further: Vec<Certificate> = further.iter().map(|name| certificate(name)).collect();
+            let update = Update::replace(DB, &hashes(Guid::ZERO, &[second]), time(second));
+            let update = update.map(|update| update.with_chain(further.clone()));
+            writes.push(signed(update, signer));
+            // KEK takes no chain at all.
+            let update = Update::append(KEK, &hashes(Guid::ZERO, &[second]), time(second));
+            writes.push(signed(
+                update.map(|update| update.with_chain(further)),
+                signer,
+            ));
+        }
+        reset(writes);
+    }
+}
+
+/// Microsoft's certificates enrolled beside our PK, and its own updates.
+fn microsoft(writes: &mut Vec<Write>) {
+    let own = |name: &str| Certificate::from_der(&vector(&format!("microsoft/{name}"))).unwrap();
+    let mut kek = SignatureDatabase::new().with_certificate(Guid::ZERO, &certificate("KEK"));
+    for name in [
+        "MicCorKEKCA2011_2011-06-24.der",
+        "microsoft-corporation-kek-2k-ca-2023.der",
+    ] {
+        kek = kek.with_certificate(Guid::MICROSOFT, &own(name));
+    }
+    let mut db = SignatureDatabase::new().with_certificate(Guid::ZERO, &certificate("db"));
+    for name in [
+        "MicCorUEFCA2011_2011-06-27.der",
+        "MicWinProPCA2011_2011-10-19.der",
+    ] {
+        db = db.with_certificate(Guid::MICROSOFT, &own(name));
+    }
+    let unsigned =
+        |update: Result<Update, efivars::Error>| update.unwrap().unsigned().unwrap().to_write();
+    let pk = SignatureDatabase::new().with_certificate(Guid::ZERO, &certificate("PK"));
+    writes.push(unsigned(Update::replace(DB, &db, time(5))));
+    writes.push(unsigned(Update::replace(KEK, &kek, time(5))));
+    writes.push(signed(Update::replace(PK, &pk, time(5)), "PK"));
+    for (name, attributes, file) in [
+        (DBX, Attributes::KEY, "DBXUpdate-amd64.bin"),
+        (DBX, Attributes::KEY_APPEND, "DBXUpdate-amd64.bin"),
+        (DBX, Attributes::KEY_APPEND, "DBXUpdate-amd64.bin"),
+        (DB, Attributes::KEY_APPEND, "DBXUpdate-amd64.bin"),
+        (DB, Attributes::KEY_APPEND, "DBUpdate3P2023.bin"),
+        (DB, Attributes::KEY_APPEND, "DBUpdateOROM2023.bin"),
+        (DB, Attributes::KEY_APPEND, "DBUpdate3P2023.bin"),
+        (KEK, Attributes::KEY_APPEND, "KEKUpdate_HP_PK1.bin"),
+        (KEK, Attributes::KEY_APPEND, "KEKUpdate_ECS_PK1.bin"),
+    ] {
+        let data = vector(&format!("microsoft/{file}"));
+        writes.push(Write::new(name, attributes, data));
+    }
+    reset(writes);
+}
+
 /// The recorded writes, from an empty machine.
 fn recorded(writes: &mut Vec<Write>) {
     let steps: serde_json::Value =
@@ -233,6 +313,8 @@ fn agree(generation: Generation, firmware: Firmware) {
     let mut writes = Vec::new();
     orders(&mut writes);
     rules(&mut writes);
+    chains(&mut writes);
+    microsoft(&mut writes);
     recorded(&mut writes);
 
     let mut model = Machine::new(firmware);
