@@ -111,6 +111,7 @@ fn unused_memory_after_a_log_is_told_and_kept() {
                 let read = read.unwrap();
                 assert_eq!(read.events().len(), events, "{name} {len}");
                 assert!(read.to_bytes() == padded);
+                assert!(EventLog::from_json(&read.to_json()).unwrap().to_bytes() == padded);
                 let last = read.check().pop().unwrap();
                 assert_eq!(
                     (last.event, last.kind),

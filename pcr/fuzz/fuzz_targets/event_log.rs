@@ -1,10 +1,17 @@
 #![no_main]
-//! Logs: what is read is written back byte for byte, and checking, replaying and comparing never fail.
+//! Logs: what is read is written back byte for byte, and checking, replaying and comparing never fail;
+//! canonical logs are read in any encoding.
 
 use libfuzzer_sys::fuzz_target;
 use pcr::{CelLog, EventLog, Pcr7};
 
 fuzz_target!(|bytes: &[u8]| {
+    if let Ok(canonical) = CelLog::parse(bytes) {
+        for again in [canonical.to_tlv(), canonical.to_cbor()].into_iter().flatten() {
+            let _ = CelLog::parse(&again).map(|log| log.to_json());
+        }
+        let _ = canonical.to_log().map(|log| log.check());
+    }
     let Ok(mut log) = EventLog::parse(bytes) else { return };
     assert_eq!(log.to_bytes(), bytes);
     let _ = (log.replay(), log.check(), log.diff(&log).len());

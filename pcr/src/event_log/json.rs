@@ -44,11 +44,15 @@ impl EventLog {
         }
         let events = self.events.iter().map(event_to_json).collect();
         document.insert("events".into(), Value::Array(events));
+        if let Some(byte) = self.padding.first() {
+            let padding = json!({"byte": byte, "length": self.padding.len()});
+            document.insert("padding".into(), padding);
+        }
         Value::Object(document).to_string()
     }
 
-    /// Reads the JSON of [`EventLog::to_json`]. Only what is needed is read: `first_record`, and `pcr`, `type`,
-    /// `digests` and `data` of each event.
+    /// Reads the JSON of [`EventLog::to_json`]. Only what is needed is read: `first_record`, `padding`, and `pcr`,
+    /// `type`, `digests` and `data` of each event.
     ///
     /// # Errors
     /// [`EventLogError::Text`] for text of another form, [`EventLogError::ForeignDigests`] for an event whose digests
@@ -106,8 +110,21 @@ impl EventLog {
                     .ok_or_else(|| missing("data", record))?,
             })?;
         }
+        if let Some(padding) = document.get("padding") {
+            log.padding = padding_from_json(padding).ok_or_else(|| missing("padding", 0))?;
+        }
         Ok(log)
     }
+}
+
+/// What fills the memory of a log, as long as that may be.
+fn padding_from_json(value: &Value) -> Option<Vec<u8>> {
+    const LONGEST: u64 = 16 << 20;
+    let byte = value.get("byte")?.as_u64()?;
+    let byte = u8::try_from(byte).ok()?;
+    let len = value.get("length")?.as_u64()?;
+    let len = usize::try_from(len).ok().filter(|_| len <= LONGEST)?;
+    Some(alloc::vec![byte; len])
 }
 
 fn event_to_json(event: &Event) -> Value {
