@@ -7,9 +7,12 @@
 )]
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use authenticode::{HashAlgorithm, Image, ImageOptions};
-use bootlab::{Boot, Ending, Esp, Generation, Guest, Machine, Medium, Report};
+use authenticode::{HashAlgorithm, Image, ImageOptions, Prepared};
+use bootlab::{Boot, Ending, Esp, Generation, Guest, Machine, Medium, Prediction, Report};
+use efivars::{EfiTime, Enrolment, Guid, VariableStore};
 use pcr::{Addon, Bank, BootPlan, Dialect, Digest, EventLog, Loader, Pcr11, PhasePath, Register};
 use uki::{Builder, Profile, Source, Stub, Uki};
 
@@ -47,18 +50,98 @@ impl World {
             .uname(&self.release)
     }
 
+    fn esp(&self) -> PathBuf {
+        self.folder.path().join("esp.img")
+    }
+
+    /// Boots without Secure Boot.
     fn boot(&self, esp: &Esp) -> Report {
-        let image = self.folder.path().join("esp.img");
-        esp.write(&image).unwrap();
         let firmware = self.generation.firmware(false).unwrap();
-        let mut machine = Machine::builder(firmware)
-            .create(self.folder.path().join("machine"))
-            .unwrap();
+        let machine = Machine::builder(firmware).create(self.folder.path().join("machine"));
+        self.boot_on(machine.unwrap(), esp)
+    }
+
+    /// Boots with Secure Boot on and one key in PK, KEK and db.
+    fn boot_securely(&self, esp: &Esp) -> Report {
+        let firmware = self.generation.firmware(true).unwrap();
+        let mut store = VariableStore::parse(&fs::read(&firmware.variables).unwrap()).unwrap();
+        let owner = efivars::Certificate::from_pem(&key_file(CERTIFICATE)).unwrap();
+        let time = EfiTime::new(2024, 1, 2, 3, 4, 5).unwrap();
+        let plan = Enrolment::new(&owner, &owner, Guid::ZERO, time).db(Guid::ZERO, &owner);
+        store.enrol(&plan);
+        let prepared = self.folder.path().join("prepared.fd");
+        fs::write(&prepared, store.to_bytes().unwrap()).unwrap();
+        let machine = Machine::builder(firmware)
+            .variables(&prepared)
+            .create(self.folder.path().join("machine"));
+        self.boot_on(machine.unwrap(), esp)
+    }
+
+    fn boot_on(&self, mut machine: Machine, esp: &Esp) -> Report {
+        let image = self.esp();
+        esp.write(&image).unwrap();
         let report = machine
             .boot(&Boot::new(Medium::virtio(&image)).script("true"))
             .unwrap();
         report.expect(&Ending::Done).unwrap()
     }
+}
+
+const CERTIFICATE: &str = "db-rsa2048.pem";
+
+fn key_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../authenticode/tests/vectors/keys")
+        .join(name)
+}
+
+fn key_file(name: &str) -> String {
+    fs::read_to_string(key_path(name)).unwrap()
+}
+
+/// Signed with the key that machines with Secure Boot have in db.
+fn signed(image: &[u8]) -> Vec<u8> {
+    let certificate = authenticode::Certificate::from_pem(&key_file(CERTIFICATE)).unwrap();
+    let signer = authenticode::RsaSigner::from_pem(&key_file("db-rsa2048.key")).unwrap();
+    let mut image = image.to_vec();
+    let prepared = Prepared::new(Image::parse(&image).unwrap(), &certificate).unwrap();
+    let signed = prepared.sign(&signer).unwrap();
+    signed.edit().unwrap().apply_to_bytes(&mut image).unwrap();
+    image
+}
+
+/// What `imager predict` says of the medium alone, against the TPM: these registers at least, in four banks.
+fn assert_imager_predicts(medium: &Path, flags: &[&str], report: &Report, registers: &[u8]) {
+    let imager = bootlab::program("imager", "trustedboot-imager").unwrap();
+    let mut command = Command::new(imager);
+    command.args(["--json", "predict"]).arg(medium).args(flags);
+    let output = command.output().unwrap();
+    let (text, errors) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{errors}");
+    let prediction = Prediction::from_json(&text).unwrap();
+    for register in registers {
+        assert!(
+            prediction.covers((*register).into()),
+            "PCR {register}: {text}"
+        );
+    }
+    let comparisons = prediction.compare("", report.registers()).into_iter();
+    let (right, wrong): (Vec<_>, Vec<_>) = comparisons
+        .filter(|comparison| {
+            registers
+                .iter()
+                .any(|wanted| comparison.pcr == u32::from(*wanted))
+        })
+        .partition(bootlab::Comparison::agrees);
+    assert!(wrong.is_empty(), "{}", bootlab::table(&wrong));
+    assert_eq!(
+        right.len(),
+        registers.len() * 4,
+        "each register in each bank"
+    );
 }
 
 fn built(builder: Builder) -> Vec<u8> {
@@ -149,20 +232,34 @@ fn generation_252_measures_the_command_line_twice_without_secure_boot() {
         .build()
         .unwrap();
     assert_measured(&plan, &report, &[4, 5, 9, 11, 12, 13]);
+    let flags = ["--secure-boot-off"];
+    assert_imager_predicts(&world.esp(), &flags, &report, &[4, 5, 9, 11, 12, 13]);
+}
+
+/// The tree of Debian 13, unless it is missing.
+fn debian13(test: &str) -> Option<World> {
+    if Generation::available().contains(&Generation::Debian13) {
+        return Some(World::new(Generation::Debian13));
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "the Debian 13 tree is missing"
+    );
+    eprintln!("SKIPPED: {test}: the Debian 13 tree not found");
+    None
+}
+
+fn addon_stub(world: &World) -> Stub {
+    let path = "usr/lib/systemd/boot/efi/addonx64.efi.stub";
+    let path = world.generation.root().unwrap().join(path);
+    Stub::parse(&fs::read(path).unwrap()).unwrap()
 }
 
 #[test]
 fn generation_257_measures_profile_addons_and_microcode() {
-    if !Generation::available().contains(&Generation::Debian13) {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "the Debian 13 tree is missing"
-        );
-        return eprintln!(
-            "SKIPPED: generation_257_measures_profile_addons_and_microcode: the Debian 13 tree not found"
-        );
-    }
-    let world = World::new(Generation::Debian13);
+    let Some(world) = debian13("generation_257_measures_profile_addons_and_microcode") else {
+        return;
+    };
     let debug = format!("{} debug=1", bootlab::CMDLINE);
     let uki = built(
         world
@@ -172,12 +269,7 @@ fn generation_257_measures_profile_addons_and_microcode() {
             .profile(Profile::new("ID=debug\nTITLE=Debug\n").cmdline(&debug)),
     );
     let boot = observe(&uki);
-    let addon_stub = world
-        .generation
-        .root()
-        .unwrap()
-        .join("usr/lib/systemd/boot/efi/addonx64.efi.stub");
-    let addon_stub = Stub::parse(&fs::read(addon_stub).unwrap()).unwrap();
+    let addon_stub = addon_stub(&world);
     let addon = built(
         Builder::new(addon_stub.clone())
             .cmdline("from.addon=1")
@@ -224,4 +316,51 @@ fn generation_257_measures_profile_addons_and_microcode() {
         .build()
         .unwrap();
     assert_measured(&plan, &report, &[4, 5, 9, 11, 12, 13]);
+    let flags = ["--secure-boot-off"];
+    assert_imager_predicts(&world.esp(), &flags, &report, &[4, 5, 9, 11, 12, 13]);
+}
+
+#[test]
+fn secure_boot_takes_signed_addons_only() {
+    let Some(world) = debian13("secure_boot_takes_signed_addons_only") else {
+        return;
+    };
+    let uki = built(
+        world
+            .uki()
+            .ucode(Source::bytes(archive(1)))
+            .profile(Profile::new("ID=main\n"))
+            .profile(Profile::new("ID=debug\n").cmdline("debug=1")),
+    );
+    let (uki, loader) = (signed(&uki), signed(&world.loader));
+    let stub = addon_stub(&world);
+    let addon = |cmdline: &str| built(Builder::new(stub.clone()).cmdline(cmdline));
+    // An entry file whose options Secure Boot makes the stub ignore, after the loader has measured them.
+    let entry = "title Test\nefi /EFI/Linux/test.efi\noptions passed=1\n";
+    let extra = |name: &str| format!("EFI/Linux/test.efi.extra.d/{name}");
+    let esp = Esp::new()
+        .file("EFI/BOOT/BOOTX64.EFI", &loader)
+        .file("EFI/Linux/test.efi", &uki)
+        .file(&extra("signed.addon.efi"), signed(&addon("from.addon=1")))
+        .file(&extra("unsigned.addon.efi"), addon("from.unsigned=1"))
+        .file(&extra("a.cred"), "one")
+        .file(&extra("x.raw"), "extension")
+        .file(&extra("y.confext.raw"), "configuration")
+        .file("loader/addons/g.addon.efi", signed(&addon("from.global=1")))
+        .file("loader/credentials/g.cred", "global")
+        .file("loader/entries/test.conf", entry)
+        .file("loader/loader.conf", "timeout 0\ndefault test.conf\n");
+    let report = world.boot_securely(&esp);
+    let certificate = key_path(CERTIFICATE);
+    let certificate = certificate.to_str().unwrap();
+    let flags = [
+        "--pk",
+        certificate,
+        "--kek",
+        certificate,
+        "--db",
+        certificate,
+    ];
+    let registers = [4, 5, 7, 9, 11, 12, 13];
+    assert_imager_predicts(&world.esp(), &flags, &report, &registers);
 }
