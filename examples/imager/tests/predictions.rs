@@ -175,6 +175,22 @@ fn another_command_line_is_another_register_and_explain_says_no() {
     let two = pcr_11(&lab.json(&["predict", "two.efi"]), "");
     assert_ne!(one, two);
     lab.done(&["explain", "one.efi", "--pcr11", &one]);
+    let suspect = [
+        "explain",
+        "one.efi",
+        "--pcr11",
+        &two,
+        "--suspect",
+        "cmdline=quiet",
+    ];
+    let explained = lab.run(&suspect);
+    assert_eq!(explained.code, 1);
+    // The policies of the edited UKI are still those of the old command line.
+    let findings = lab.json(&["inspect", "two.efi"])["uki"]["findings"].to_string();
+    assert!(findings.contains("pcrsig-other-value"), "{findings}");
+    assert!(findings.contains("pcrsig-phase-missing"), "{findings}");
+    let findings = lab.json(&["inspect", "one.efi"])["uki"]["findings"].to_string();
+    assert!(!findings.contains("pcrsig-"), "{findings}");
     assert_eq!(lab.run(&["explain", "one.efi", "--pcr11", &two]).code, 1);
     assert_eq!(lab.run(&["explain", "one.efi", "--pcr11", "xyz"]).code, 2);
 }
@@ -196,6 +212,26 @@ fn what_cannot_be_predicted_is_wrong_use() {
         &["predict", "uki.efi", "--uki-profile", "7"],
         2,
         "predict the registers",
+    );
+    lab.fails(
+        &["predict", "uki.efi", "--phases", "enter-initrd sysinit"],
+        2,
+        "has a blank in it",
+    );
+    lab.fails(
+        &["predict", "uki.efi", "--hardware", "dtbauto 0"],
+        2,
+        "is none of: none",
+    );
+    lab.fails(
+        &["predict", "uki.efi", "--addon", "uki.efi"],
+        2,
+        "it is a UKI",
+    );
+    lab.fails(
+        &["predict", "uki.efi", "--credential", "garbage"],
+        2,
+        "names that end in .cred",
     );
     lab.fails(
         &["predict", "uki.efi", "--db", "garbage"],
