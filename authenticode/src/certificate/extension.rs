@@ -89,10 +89,15 @@ impl Extensions {
                     purposes: purposes(value)?,
                 })
             }
+            // OpenSSL reads key identifiers, but does not count them among those that may be critical.
             oid::SUBJECT_KEY_ID => {
+                self.unknown_critical |= critical;
                 self.subject_key_id = Some(only(value, der::OCTET_STRING)?.value.to_vec());
             }
-            oid::AUTHORITY_KEY_ID => self.authority_key_id = Some(authority_key_id(value)?),
+            oid::AUTHORITY_KEY_ID => {
+                self.unknown_critical |= critical;
+                self.authority_key_id = Some(authority_key_id(value)?);
+            }
             oid::NAME_CONSTRAINTS => {
                 general_name::check_constraints(&only(value, der::SEQUENCE)?).ok()?;
                 self.name_constraints = Some(value.to_vec());

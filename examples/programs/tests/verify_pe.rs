@@ -40,7 +40,7 @@ fn verdicts_on_images_of_other_tools_name_each_signature() {
             "addon.two-signers.efi",
             "other.pem",
             0,
-            &["untrusted", "valid"],
+            &["valid", "untrusted"],
         ),
         (
             "addon.bad-tampered.efi",
