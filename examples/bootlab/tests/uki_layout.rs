@@ -10,7 +10,9 @@ use std::fs;
 
 use bootlab::{Boot, Ending, Esp, Generation, Guest, Machine, Medium};
 use pcr::{Bank, Dialect, Pcr11, PhasePath};
-use uki::{Builder, Edit, Plan, Profile, SectionName, Source, Stub, Uki};
+use uki::{
+    Builder, Device, DeviceKind, Edit, HardwareIds, Plan, Profile, SectionName, Source, Stub, Uki,
+};
 
 fn builder(generation: Generation) -> Builder {
     let kernel = generation.kernel().unwrap();
@@ -23,6 +25,11 @@ fn builder(generation: Generation) -> Builder {
 
 /// Writes the image, and PCR 11 of its first profile as seen on the way.
 fn written(plan: &Plan) -> (Vec<u8>, Vec<(Bank, String)>) {
+    written_for(plan, None)
+}
+
+/// As [`written`], for a machine that picks this `.dtbauto`.
+fn written_for(plan: &Plan, dtbauto: Option<usize>) -> (Vec<u8>, Vec<(Bank, String)>) {
     let dialect = Dialect::identify(plan.stub().name(), plan.stub().version());
     let mut boot = Pcr11::new(dialect, &Bank::ALL);
     let mut image = Vec::new();
@@ -40,6 +47,7 @@ fn written(plan: &Plan) -> (Vec<u8>, Vec<(Bank, String)>) {
     let registers = boot.registers(&[PhasePath::stub()]).unwrap();
     let values = registers
         .iter()
+        .filter(|found| found.hardware.dtbauto == dtbauto)
         .map(|found| (found.value.bank(), found.value.to_string()));
     (image, values.collect())
 }
@@ -120,4 +128,76 @@ fn an_edited_image_boots() {
         );
         assert_boots(generation, "edited", edited);
     }
+}
+
+/// A flattened device tree with a root node that is compatible with `compatible`, and nothing else.
+fn device_tree(compatible: &str) -> Vec<u8> {
+    let mut value = compatible.as_bytes().to_vec();
+    value.push(0);
+    let len = u32::try_from(value.len()).unwrap();
+    value.resize(value.len().next_multiple_of(4), 0);
+    // Begin of a node without a name, a property, its value, end of the node, end.
+    let begin = [1, 0, 3, len, 0];
+    let mut structure: Vec<u8> = begin
+        .iter()
+        .flat_map(|word| u32::to_be_bytes(*word))
+        .collect();
+    structure.extend_from_slice(&value);
+    structure.extend([2_u32, 9].iter().flat_map(|word| word.to_be_bytes()));
+    let strings = b"compatible\0";
+    let word = |len: usize| u32::try_from(len).unwrap();
+    let header_len = 40 + 16;
+    let total = header_len + structure.len() + strings.len();
+    let header = [
+        0xd00d_feed,
+        word(total),
+        word(header_len),
+        word(header_len + structure.len()),
+        40,
+        17,
+        16,
+        0,
+        word(strings.len()),
+        word(structure.len()),
+    ];
+    let mut tree: Vec<u8> = header.iter().flat_map(|word| word.to_be_bytes()).collect();
+    tree.resize(header_len, 0);
+    tree.extend_from_slice(&structure);
+    tree.extend_from_slice(strings);
+    tree
+}
+
+/// The stub reads the machine's SMBIOS strings, finds their id in `.hwids`, and takes and measures the second of three
+/// device trees. `.hwids` is measured whole.
+#[test]
+fn the_device_tree_that_fits_the_machine_is_measured() {
+    /// HardwareID-9 of `QEMU&Standard PC (Q35 + ICH9, 2009)`: 817fca52-ae83-52f5-8642-9497f79d49d0.
+    const QEMU_Q35: [u8; 16] = [
+        0x52, 0xca, 0x7f, 0x81, 0x83, 0xae, 0xf5, 0x52, 0x86, 0x42, 0x94, 0x97, 0xf7, 0x9d, 0x49,
+        0xd0,
+    ];
+    let generation = Generation::Debian13;
+    if !Generation::available().contains(&generation) {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "the Debian 13 tree is missing"
+        );
+        return eprintln!(
+            "SKIPPED: the_device_tree_that_fits_the_machine_is_measured: the Debian 13 tree not found"
+        );
+    }
+    let device = |name, value, chid| Device::new(DeviceKind::DeviceTree, name, value, vec![chid]);
+    let ids = HardwareIds::new()
+        .device(device("Other", "test,other", [7; 16]))
+        .device(device("Q35", "test,q35", QEMU_Q35));
+    let plan = builder(generation)
+        .dtbauto(device_tree("test,other"))
+        .dtbauto(device_tree("test,q35"))
+        .dtbauto(device_tree("test,third"))
+        .hwids(ids.to_bytes().unwrap())
+        .plan()
+        .unwrap();
+    let predicted = written_for(&plan, Some(1));
+    assert_eq!(uki::lint(&Uki::parse(&predicted.0).unwrap()).unwrap(), []);
+    assert_boots(generation, "device tree", predicted);
 }
