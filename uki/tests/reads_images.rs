@@ -282,7 +282,7 @@ fn time_for(count: usize) -> std::time::Duration {
     for names in tables {
         let kinds: [fn(u32) -> [u32; 4]; 2] = [
             // All claim the same bytes of the file.
-            |index| [0x4_0000, 0x30_0000 + index, 0x4_0000, 0],
+            |index| [0x1_0000, 0x30_0000 + index, 0x1_0000, 0],
             // Nothing in the file, and rising addresses.
             |index| [1, 0x30_0000 + index * 0x1000, 0, 0],
         ];
