@@ -114,7 +114,8 @@ fn an_iso_image_cut_at_any_byte_is_an_error_or_a_shorter_tree() {
     assert_eq!(blocks * 2048, image.len() as u64);
     assert!(IsoReader::read(Cursor::new(&image[..34_815])).is_err());
     // Within a run of zeros it makes no difference where the image ends.
-    let is_zeros = |len: &usize| image[*len] == 0 && image[len - 1] == 0 && len % 512 != 0;
+    let is_zeros =
+        |len: &usize| image[*len] == 0 && image[len - 1] == 0 && !len.is_multiple_of(512);
     for len in (34_815..image.len()).filter(|len| !is_zeros(len)) {
         let Ok(mut iso) = IsoReader::read(Cursor::new(&image[..len])) else {
             continue;
