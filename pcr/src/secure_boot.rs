@@ -84,7 +84,8 @@ impl Pcr7 {
     /// (further events, their order, authorities of drivers) copied.
     ///
     /// Without images the authorities of the log are copied as well. Add images to have them computed, and change
-    /// variables with [`Pcr7::update`] to know PCR 7 after an update of the machine.
+    /// variables with [`Pcr7::update`] to know PCR 7 after an update of the machine. A copied authority whose entry is no
+    /// longer in db, or is in dbx now, is left out with all after it, and [`Pcr7Prediction::verdicts`] has the refusal.
     ///
     /// When a shim ran, the first image that is that shim, or that the same entry of db authorises, is taken for it: what it
     /// measured of its state is copied, and the images after it are looked up in the lists as far as the log shows them.

@@ -10,7 +10,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use pcr::{Bank, BootImage, CelLog, EventLog, Pcr7, SecureBootVariables};
+use pcr::{Bank, BootImage, CelLog, EventLog, EventLogError, Pcr7, SecureBootVariables};
 use support::{all_logs, read};
 
 /// A sequence of numbers that is the same in each run (xorshift).
@@ -103,5 +103,18 @@ fn a_long_log_takes_linear_time() {
     assert!(
         long < short * 40 + Duration::from_secs(2),
         "{short:?} for 20, {long:?} for 200 copies"
+    );
+}
+
+#[test]
+fn a_file_of_efivarfs_is_no_log_although_its_sizes_fit() {
+    // Attributes, type, sizes and one entry of a signature list have the shape of a SHA-1 record for register 39.
+    let mut file = 39_u32.to_le_bytes().to_vec();
+    file.extend([0xa1; 24]);
+    file.extend(4_u32.to_le_bytes());
+    file.extend([0; 4]);
+    assert_eq!(
+        EventLog::parse(&file).unwrap_err(),
+        EventLogError::FirstRegister { found: 39 }
     );
 }

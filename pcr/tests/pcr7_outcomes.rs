@@ -494,3 +494,69 @@ fn updates_of_a_recorded_machine_keep_what_is_peculiar_to_it() {
     let dbx: Vec<_> = dbx.filter(|variable| variable.name == "dbx").collect();
     assert_eq!(dbx[0].value, hashes(&[(1, 1)]));
 }
+
+#[test]
+fn authorities_of_a_log_end_where_an_update_refuses_them() {
+    let log = EventLog::parse(&log("d4-sdboot-two-certs")).unwrap();
+    let then = Pcr7::from_log(&log).unwrap();
+    let db = then.variables().value(KeyVariable::Db).to_vec();
+    let first = usize::try_from(u32::from_le_bytes(*db[16..].first_chunk().unwrap())).unwrap();
+    let of = |boot: &Pcr7| {
+        let prediction = boot.predict().unwrap();
+        (
+            prediction.authorities().len(),
+            prediction.verdicts().to_vec(),
+        )
+    };
+    let after = |update: &VariableUpdate| of(&then.clone().update(update).unwrap());
+    assert_eq!(of(&then), (2, vec![]));
+    let replaced = |value: &[u8]| VariableUpdate::replace(KeyVariable::Db, value);
+    let boot_loader = then.predict().unwrap().authorities()[0].value.clone();
+    let of_boot_loader = db[..first].ends_with(&boot_loader);
+    let (loader, uki) = db.split_at(first);
+    let (loader, uki) = if of_boot_loader {
+        (loader, uki)
+    } else {
+        (uki, loader)
+    };
+    // The loader still starts and its UKI is refused; without the loader there is no UKI either.
+    assert_eq!(after(&replaced(loader)), (1, vec![Verdict::NotInDb]));
+    assert_eq!(after(&replaced(uki)), (0, vec![Verdict::NotInDb]));
+    assert_eq!(
+        after(&VariableUpdate::append(KeyVariable::Dbx, uki)),
+        (1, vec![Verdict::SignerInDbx])
+    );
+    assert_eq!(
+        after(&VariableUpdate::append(KeyVariable::Db, &hashes(&[(1, 1)]))),
+        (2, vec![])
+    );
+    let off = then.variables().clone().secure_boot(false);
+    assert_eq!(of(&then.clone().with_variables(off)), (0, vec![]));
+}
+
+#[test]
+fn shim_of_a_log_measures_its_state_also_when_secure_boot_is_off() {
+    let log = EventLog::parse(&log("d7-shim-mok-uki")).unwrap();
+    let then = Pcr7::from_log(&log).unwrap();
+    let names = |boot: &Pcr7| -> Vec<String> {
+        let authorities = boot.predict().unwrap().authorities();
+        authorities.into_iter().map(|data| data.name).collect()
+    };
+    assert_eq!(names(&then), ["db", "SbatLevel", "MokListRT"]);
+    let off = then.variables().clone().secure_boot(false);
+    let off = then.clone().with_variables(off);
+    assert_eq!(names(&off), ["SbatLevel"]);
+    assert!(
+        off.predict()
+            .unwrap()
+            .registers()
+            .contains(&Register::SHIM_POLICY)
+    );
+    let db = VariableUpdate::replace(KeyVariable::Db, &hashes(&[(1, 1)]));
+    let refused = then.update(&db).unwrap();
+    assert_eq!(names(&refused), [""; 0]);
+    assert_eq!(
+        refused.predict().unwrap().registers(),
+        [Register::SECURE_BOOT_POLICY]
+    );
+}

@@ -11,6 +11,12 @@ pub enum EventLogError {
     /// The log has no byte at all.
     #[error("the event log is empty")]
     Empty,
+    /// The first record has no Spec ID and is for a register that no TPM has: the bytes are something else than a log.
+    #[error("not an event log: the first record is for register {found}")]
+    FirstRegister {
+        /// The number in the place of the register's.
+        found: u32,
+    },
     /// The log ends within a record.
     #[error(
         "the event log ends within {what} at offset {offset}: {needed} bytes needed, {available} left"

@@ -53,6 +53,11 @@ pub(super) fn log(bytes: &[u8]) -> Result<Parts, EventLogError> {
     let mut events = Vec::new();
     let header = match &spec_id {
         Some(_) => Some(first),
+        None if first.register().is_none() && first.event_type != EventType::NO_ACTION => {
+            return Err(EventLogError::FirstRegister {
+                found: first.pcr_index,
+            });
+        }
         None => {
             events.push(first);
             None

@@ -69,9 +69,12 @@ impl Pcr7 {
             }
         }
         if let (true, Some(template)) = (self.steps.is_empty(), &self.template) {
-            boot.copy(template.authorities());
+            boot.repeat(template, template.authorities(), &self.variables);
         }
-        boot.copy_authorities_of_shim();
+        // When nothing was given of what shim starts, it starts what it started then.
+        if let (Some(shim), Some(template)) = (boot.idle, &self.template) {
+            boot.repeat(template, &shim.authorities, &self.variables);
+        }
         Ok(boot.decisions)
     }
 
@@ -270,10 +273,27 @@ impl<'a> Boot<'a> {
         self.decisions.events.extend(events);
     }
 
-    /// When nothing was given of what shim starts, it starts what it started then.
-    fn copy_authorities_of_shim(&mut self) {
-        if let Some(shim) = self.idle {
-            self.copy(&shim.authorities);
+    /// Copies authorities of the log, up to the image that these variables refuse: what it started is not started either.
+    fn repeat<'e>(
+        &mut self,
+        template: &Template,
+        events: impl IntoIterator<Item = &'e PredictedEvent>,
+        variables: &SecureBootVariables,
+    ) {
+        let (mut refused, mut shim_runs) = (false, false);
+        for event in events {
+            if refused && (event.is_authority() || !shim_runs) {
+                continue;
+            }
+            shim_runs |= LogShim::is_state(event);
+            match template.verdict(event, variables) {
+                Verdict::Unverified => {}
+                verdict if verdict.is_started() => self.copy([event]),
+                verdict => {
+                    refused = true;
+                    self.decisions.verdicts.push(verdict);
+                }
+            }
         }
     }
 

@@ -89,6 +89,11 @@ impl LogShim {
         })
     }
 
+    /// Whether this is what shim measures of its own state, whatever it starts.
+    pub(super) fn is_state(event: &PredictedEvent) -> bool {
+        event.variable_data().is_some_and(|data| is_state(&data))
+    }
+
     /// Whether this image, started by the firmware with these authorities, is the shim of the log or another version of it.
     pub(super) fn is(&self, image: &BootImage, authorities: &[VariableData]) -> bool {
         let known = |digest: &Digest| self.applications.contains(digest);

@@ -206,7 +206,8 @@ impl Pcr7Prediction {
         &self.events
     }
 
-    /// What becomes of each image, in the order of loading.
+    /// What becomes of each image, in the order of loading; then the refusal of an image that only a log tells of, if the
+    /// variables have changed so that it is not started any more.
     #[must_use]
     pub fn verdicts(&self) -> &[Verdict] {
         &self.verdicts

@@ -2,11 +2,13 @@
 
 use alloc::vec::Vec;
 
+use super::certificate::Certificate;
 use super::error::SecureBootError;
 use super::log_shim::LogShim;
 use super::prediction::PredictedEvent;
 use super::signature_list::Entry;
 use super::variables::{KeyVariable, SecureBootVariables};
+use super::verify::Verdict;
 use crate::bank::{Bank, Register};
 use crate::event_log::{EventData, EventLog, EventType, Guid};
 
@@ -137,6 +139,30 @@ impl Template {
             || (variables.is_secure_boot() && !is_valid(event, &self.variables))
     }
 
+    /// What becomes, with these variables, of the image that an authority of the log stands for; [`Verdict::Stated`] when it
+    /// is started and measured as it was then.
+    pub(super) fn verdict(
+        &self,
+        event: &PredictedEvent,
+        variables: &SecureBootVariables,
+    ) -> Verdict {
+        if !event.is_authority() || LogShim::is_state(event) {
+            return Verdict::Stated;
+        }
+        match (self.variables.is_secure_boot(), variables.is_secure_boot()) {
+            (true, true) => {}
+            (true, false) => return Verdict::Unverified,
+            (false, _) => return Verdict::Stated,
+        }
+        if is_valid(event, &self.variables) && !is_valid(event, variables) {
+            return Verdict::NotInDb;
+        }
+        match forbidden(event, &self.variables) {
+            None => forbidden(event, variables).unwrap_or(Verdict::Stated),
+            Some(_) => Verdict::Stated,
+        }
+    }
+
     pub(super) fn slots(&self) -> &[Slot] {
         &self.slots
     }
@@ -167,4 +193,23 @@ fn is_valid(event: &PredictedEvent, variables: &SecureBootVariables) -> bool {
     let in_db =
         |entries: Vec<Entry<'_>>| entries.iter().any(|entry| entry.bytes == authority.value);
     variables.is_secure_boot() && variables.entries(KeyVariable::Db).is_ok_and(in_db)
+}
+
+/// The refusal, when the entry of an authority is itself in dbx. A revocation that depends on time stamps is left aside.
+fn forbidden(event: &PredictedEvent, variables: &SecureBootVariables) -> Option<Verdict> {
+    let authority = event.variable_data()?;
+    let data = authority.value.get(16..)?;
+    let dbx = variables.entries(KeyVariable::Dbx).ok()?;
+    let Some(certificate) = Certificate::parse(data) else {
+        let is_image = |entry: &Entry<'_>| {
+            entry.data() == data && Bank::ALL.into_iter().any(|bank| entry.is_hash_of(bank))
+        };
+        return dbx.iter().any(is_image).then_some(Verdict::DigestInDbx);
+    };
+    let is_signer = |entry: &Entry<'_>| {
+        let revoked = entry.revokes(certificate.tbs);
+        entry.certificate() == Some(data)
+            || revoked.is_some_and(|time| time.iter().all(|byte| *byte == 0))
+    };
+    dbx.iter().any(is_signer).then_some(Verdict::SignerInDbx)
 }
