@@ -400,7 +400,7 @@ fn volumes_of_mkfs_and_mtools_of_all_kinds_give_the_tree() {
         (
             10 << 20,
             &["-f", "4", "-r", "112", "-R", "7"],
-            FatKind::Fat12,
+            FatKind::Fat16,
         ),
     ];
     for (len, options, kind) in cases {
