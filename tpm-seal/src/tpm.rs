@@ -185,6 +185,21 @@ impl Tpm {
         })
     }
 
+    /// Whether this TPM takes the sealed object: it was sealed for this TPM, and is whole. No policy is run and no PIN is
+    /// tried, so asking does not count, and `true` does not say that it would open now.
+    ///
+    /// # Errors
+    /// What a TPM can fail with.
+    pub fn recognizes(&mut self, sealed: &SealedKey) -> Result<bool, Error> {
+        match self.starting_over(|tpm| tpm.load_once(sealed)) {
+            Ok(()) => Ok(true),
+            Err(Error::Refused(
+                Refusal::OtherTpm { .. } | Refusal::Damaged { .. } | Refusal::HandleInUse { .. },
+            )) => Ok(false),
+            Err(other) => Err(other),
+        }
+    }
+
     fn measured(&mut self, registers: &[PcrSelection]) -> Result<Vec<PcrValues>, Error> {
         registers
             .iter()

@@ -15,6 +15,12 @@ pub enum Error {
         /// One line a token.
         reasons: Vec<String>,
     },
+    /// No token could be put to the question: each is unreadable, or the TPM or the person does not answer.
+    #[error("{}", reasons.join("\n"))]
+    Undecided {
+        /// One line a token.
+        reasons: Vec<String>,
+    },
     /// The volume has no token that this program knows.
     #[error("{} has no TPM token: enrol with disk-key enroll", device.display())]
     NoToken {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit codes: 0 done; 1 refused, with reasons on standard error; 2 wrong use, or no device, TPM or LUKS2 volume.
+    after_help = "Exit codes: 0 done; 1 refused, with reasons on standard error; 2 wrong use, an unreadable token, or no device, TPM or LUKS2 volume. With --json a failure is {\"refused\": true for 1, \"reasons\": [...]}.
 
 Example: disk-key enroll --luks /dev/vda2 --unlock-key-file initial.key && disk-key unlock --luks /dev/vda2 --map data"
 )]
@@ -144,6 +144,7 @@ enum Command {
 fn main() -> ExitCode {
     node::forbid_core_dumps();
     let cli = Cli::parse();
+    let json = cli.json;
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -157,7 +158,13 @@ fn main() -> ExitCode {
             for line in text.lines() {
                 eprintln!("disk-key: {line}");
             }
-            ExitCode::from(error.exit_code())
+            let code = error.exit_code();
+            if json {
+                let reasons: Vec<&str> = text.lines().collect();
+                let document = json!({ "refused": code == 1, "reasons": reasons });
+                let _ = print(&[format!("{document:#}\n").as_bytes()]);
+            }
+            ExitCode::from(code)
         }
     }
 }
@@ -248,6 +255,13 @@ fn run(cli: Cli) -> Result<(), Error> {
             eprintln!(
                 "disk-key: recovery key in key slot {slot}; keep it where the machine is not"
             );
+            if json {
+                // As with the key: from its wiped buffer to the pipe.
+                let document = json!({ "device": luks, "keyslot": slot }).to_string();
+                let head = document.strip_suffix('}').unwrap_or_default();
+                let key = b",\"recovery_key\":\"";
+                return print(&[head.as_bytes(), key, words.as_bytes(), b"\"}\n"]);
+            }
             print(&[words.as_bytes(), b"\n"])
         }
     }

@@ -71,7 +71,6 @@ pub fn reseal(request: &Request, sources: &Sources) -> Result<Value, Error> {
         TpmToken::Sealed(_) => Format::Trustedboot,
         _ => Format::Talos,
     };
-    let older: Vec<u32> = tokens.iter().map(|(token, _)| token.id).collect();
     let present_key = sources.policy_key()?.ok_or_else(|| Error::Usage {
         what: "--pcr-public-key",
         problem: "the running system brought no public PCR key; give the file".into(),
@@ -84,6 +83,13 @@ pub fn reseal(request: &Request, sources: &Sources) -> Result<Value, Error> {
         }
     }
     let mut tpm = sources.tpm()?;
+    // Tokens of other machines stay: nothing that opens here says that they are not needed there.
+    let mut older = Vec::new();
+    for (token, parsed) in &tokens {
+        if token.id == opened.token || tpm.recognizes(parsed.sealed())? {
+            older.push(token.id);
+        }
+    }
     let now = tpm.pcr_values(present.literal_registers())?;
     let outcomes = outcomes(request, &now)?;
     let sealing = Sealing {

@@ -168,7 +168,11 @@ pub fn text(document: &Value) -> String {
             ));
         }
     }
-    out.push_str(&line("PCR key", &document["pcr_key"]));
+    let told = |value: &Value| value.get("error").unwrap_or(value).clone();
+    out.push_str(&line("PCR key", &told(&document["pcr_key"])));
+    if let Some(error) = document["pcrs"].get("error") {
+        out.push_str(&line("Registers", error));
+    }
     let mut pcrs: Vec<(u8, &Value)> = document["pcrs"]
         .as_object()
         .into_iter()
@@ -197,6 +201,13 @@ pub fn text(document: &Value) -> String {
                 "no PIN"
             },
         ));
+    }
+    for reason in document["volume"]["damaged"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        out.push_str(&line("Unreadable", reason));
     }
     out
 }

@@ -56,7 +56,7 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
                 device: device.to_owned(),
             }
         } else {
-            Error::Refused { reasons }
+            Error::Undecided { reasons }
         });
     }
     let mut tpm = sources.tpm()?;
@@ -66,7 +66,8 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
         .into_iter()
         .partition(|(_, parsed)| parsed.needs_pin());
     let mut asked: Option<Evidence> = None;
-    let mut refused = !reasons.is_empty();
+    let damaged = reasons.len();
+    let mut refused = false;
     let mut failure = None;
     for (token, parsed) in without.into_iter().chain(with_pin) {
         let used = if parsed.needs_pin() {
@@ -78,7 +79,14 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
             }
             if asked.is_none() {
                 let lockout = tpm.lockout().ok();
-                asked = Some(evidence.clone().pin(sources.pin(lockout)?));
+                match sources.pin(lockout) {
+                    Ok(pin) => asked = Some(evidence.clone().pin(pin)),
+                    Err(error) if reasons.is_empty() => return Err(error),
+                    Err(error) => {
+                        reasons.push(format!("token {}: {}", token.id, with_causes(&error)));
+                        return Err(Error::Undecided { reasons });
+                    }
+                }
             }
             asked.as_ref().unwrap_or(&evidence)
         } else {
@@ -114,9 +122,10 @@ pub fn unlock(device: &Path, sources: &Sources) -> Result<Unlocked, Error> {
         }
     }
     match failure {
+        _ if refused => Err(Error::Refused { reasons }),
         // Nobody said no: the question could not be asked.
-        Some(failure) if !refused => Err(failure.into()),
-        _ => Err(Error::Refused { reasons }),
+        Some(failure) if damaged == 0 => Err(failure.into()),
+        _ => Err(Error::Undecided { reasons }),
     }
 }
 

@@ -385,6 +385,10 @@ fn a_recovery_key_opens_the_volume_whatever_the_tpm_says() {
     let words = output.stdout.strip_suffix(b"\n").unwrap();
     assert_eq!(words.len(), 71);
     assert!(machine.opens(words));
+    let output = machine.with_evidence("recovery", &["--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["keyslot"], 3);
+    assert!(machine.opens(document["recovery_key"].as_str().unwrap().as_bytes()));
     machine.reboot_with("02");
     machine.refused("recovery", &[], 1, "PCR 7");
     assert!(machine.opens(words));
@@ -397,6 +401,37 @@ fn a_recovery_key_opens_the_volume_whatever_the_tpm_says() {
             .unwrap()
             .contains("systemd-recovery")
     );
+}
+
+#[test]
+fn an_unreadable_token_is_no_refusal_and_does_not_hide_one() {
+    if !have("an_unreadable_token_is_no_refusal") {
+        return;
+    }
+    let mut machine = Machine::new();
+    let damaged =
+        r#"{"type":"talos-tpm2","keyslots":[],"UserData":{"keyslots":[1],"alg":"sha256"}}"#;
+    machine.write("damaged", damaged.as_bytes());
+    let import = ["token", "import", "--json-file", "damaged", "volume"];
+    machine.tool("cryptsetup", &import);
+    machine.refused("unlock", &[], 2, "token 0: ");
+    let output = machine.with_evidence("unlock", &["--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(document["refused"], false);
+    let reason = document["reasons"][0].as_str().unwrap();
+    assert!(reason.contains("sealed_blob_private"), "{reason}");
+    let status = machine.done(&["status", "--luks", "volume"]);
+    assert!(String::from_utf8_lossy(&status).contains("Unreadable: token 0: "));
+
+    machine.enroll(&[]);
+    machine.unlock(&[]);
+    machine.reboot_with("02");
+    let output = machine.with_evidence("unlock", &["--json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(document["refused"], true);
+    assert_eq!(document["reasons"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -588,7 +623,7 @@ fn a_key_for_another_machine_opens_there_only() {
     if !have("a_key_for_another_machine") {
         return;
     }
-    let machine = Machine::new();
+    let mut machine = Machine::new();
     let there = Machine::new();
     // The other machine's storage root key and PCR 7 are all that is known of it here.
     there.enroll(&["--format", "systemd"]);
@@ -609,13 +644,21 @@ fn a_key_for_another_machine_opens_there_only() {
     ]);
     assert_eq!(enrolled["proven"], false);
     let here = machine.unlock(&[]);
+    // A reseal here takes nothing from there.
+    let planned = ["--json", "--only-predicted", "--pcr7", &Machine::pcr_7(2)];
+    let output = machine.with_evidence("reseal", &planned);
+    let resealed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(resealed["kept_until_opened"], serde_json::json!([0]));
+    machine.reboot_with("02");
+    let here_later = machine.unlock(&[]);
+    assert!(here_later != here && !machine.opens(&here));
 
     // The volume moves, with the key's and the signatures' files.
     for file in ["volume", "public.pem", "pcrsig"] {
         there.write(file, &machine.read(file));
     }
     let key = there.unlock(&[]);
-    assert!(key != here && there.opens(&key));
+    assert!(key != here_later && there.opens(&key));
     let initial = ["--unlock-key-file", "initial", "--device-key", "srk.pub"];
     machine.refused("enroll", &initial, 2, "Talos's form cannot hold");
     let bad = ["--format", "systemd", "--pcr-value", "7=zz"];

@@ -58,6 +58,23 @@ impl Tpm {
         }
     }
 
+    pub(crate) fn load_once(&mut self, sealed: &SealedKey) -> Result<(), Error> {
+        let mut scope = Scope::new(&mut *self.commands);
+        let loaded = Anchor::of_parent(&mut scope, sealed.parent())
+            .map_err(Stop::from)
+            .and_then(|mut anchor| {
+                let session = anchor.session(&mut scope, SessionKind::Hmac)?;
+                anchor.close_binding(&mut scope)?;
+                load(&mut scope, &anchor, session, sealed)
+            });
+        drop(scope);
+        match loaded {
+            Ok(_) => Ok(()),
+            Err(Stop::Failed(failure)) => Err(self.meaning(failure, sealed)),
+            Err(Stop::Known(error)) => Err(error),
+        }
+    }
+
     /// What a failure of Load, a policy command or Unseal tells.
     fn meaning(&mut self, failure: Failure, sealed: &SealedKey) -> Error {
         let name = sealed.parent().name();
@@ -137,17 +154,7 @@ fn unseal(
     };
     anchor.close_binding(scope)?;
 
-    let object = sealed.object();
-    let public = object.public().as_bytes();
-    let imported = match object.import_secret() {
-        Some(secret) => {
-            Some(scope.import(anchor.handle, public, object.private_value(), secret)?)
-        }
-        None => None,
-    };
-    let private = imported.as_deref().unwrap_or(object.private_value());
-    let loaded = scope.load(anchor.handle, Some(session), public, private)?;
-    let loaded = scope.keep(loaded);
+    let loaded = load(scope, &anchor, session, sealed)?;
     if let Some(pin) = evidence
         .the_pin()
         .filter(|_| by_value || commands.contains(&Command::AuthValue))
@@ -160,6 +167,25 @@ fn unseal(
         }
     }
     Ok(scope.unseal(loaded, policy, session)?)
+}
+
+fn load(
+    scope: &mut Scope<'_>,
+    anchor: &Anchor,
+    session: Handle,
+    sealed: &SealedKey,
+) -> Result<Handle, Stop> {
+    let object = sealed.object();
+    let public = object.public().as_bytes();
+    let imported = match object.import_secret() {
+        Some(secret) => {
+            Some(scope.import(anchor.handle, public, object.private_value(), secret)?)
+        }
+        None => None,
+    };
+    let private = imported.as_deref().unwrap_or(object.private_value());
+    let loaded = scope.load(anchor.handle, Some(session), public, private)?;
+    Ok(scope.keep(loaded))
 }
 
 fn run(scope: &mut Scope<'_>, session: Handle, command: &Command) -> Result<(), Stop> {
