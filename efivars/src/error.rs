@@ -183,7 +183,7 @@ pub enum Error {
         kind: SignatureType,
     },
     /// PK holds exactly one certificate, nothing else.
-    #[error("PK takes exactly one RSA certificate, {found} entries given")]
+    #[error("PK holds exactly one RSA certificate; it would have {found} entries")]
     PlatformKey {
         /// Number of entries.
         found: usize,

@@ -10,12 +10,15 @@
 mod support;
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use efivars::{
-    Attributes, AuthenticatedUpdate, HashAlgorithm, SignatureDatabase, Update, VariableFile,
+    Attributes, AuthenticatedUpdate, Guid, HashAlgorithm, SignatureDatabase, Update, VariableFile,
 };
-use support::{certificate, g1, g2, has_tool, key, run, time, vector, vector_path};
+use support::{
+    available, certificate, debian13, g1, g2, has_tool, key, run, time, vector, vector_path,
+};
 
 #[test]
 fn efitools_takes_our_lists_apart_and_signs_the_same_bytes() {
@@ -109,4 +112,111 @@ fn sbsigntool_makes_the_same_lists_and_updates_that_verify() {
         Ok(())
     );
     assert!(AuthenticatedUpdate::parse(&file[4..]).unwrap().value() == ours);
+}
+
+#[test]
+fn efitools_makes_the_same_lists_of_certificates_and_of_images() {
+    let test = "efitools_makes_the_same_lists_of_certificates_and_of_images";
+    if !has_tool(test, "cert-to-efi-sig-list") || !has_tool(test, "hash-to-efi-sig-list") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let theirs = || fs::read(folder.path().join("theirs.esl")).unwrap();
+    run(Command::new("cert-to-efi-sig-list")
+        .args(["-g", &g1().to_string()])
+        .arg(vector_path("keys/db.crt"))
+        .arg("theirs.esl")
+        .current_dir(folder.path()));
+    let ours = SignatureDatabase::new().with_certificate(g1(), &certificate("db"));
+    assert!(theirs() == ours.to_bytes());
+
+    let efi = Path::new("/usr/lib/systemd/boot/efi");
+    let images = ["systemd-bootx64.efi", "linuxx64.efi.stub"].map(|name| efi.join(name));
+    if !available(
+        test,
+        "systemd-boot-efi",
+        images.iter().all(|image| image.is_file()),
+    ) {
+        return;
+    }
+    let said = run(Command::new("hash-to-efi-sig-list")
+        .args(images)
+        .arg("theirs.esl")
+        .current_dir(folder.path()));
+    let said = String::from_utf8(said.stdout).unwrap();
+    let mut ours = SignatureDatabase::new();
+    let hashes = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("HASH IS "));
+    for hash in hashes {
+        let digest: Vec<u8> = (0..hash.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hash[at..at + 2], 16).unwrap())
+            .collect();
+        ours.add_image_digest(HashAlgorithm::Sha256, Guid::SHIM_LOCK, &digest)
+            .unwrap();
+    }
+    assert_eq!(ours.len(), 2);
+    assert!(theirs() == ours.to_bytes());
+    assert!(SignatureDatabase::parse(&theirs()).unwrap() == ours);
+}
+
+#[test]
+fn virt_fw_sigdb_makes_the_same_lists_and_names_the_entries_of_ours() {
+    let test = "virt_fw_sigdb_makes_the_same_lists_and_names_the_entries_of_ours";
+    let Some(tree) = debian13(test) else { return };
+    // A chroot sees only its own /tmp: the files go there and away again.
+    let inside = tempfile::tempdir_in(tree.join("tmp")).unwrap();
+    let name = inside.path().file_name().unwrap().to_str().unwrap();
+    let path = |file: &str| format!("/tmp/{name}/{file}");
+    for file in ["db.crt", "db2.crt"] {
+        fs::write(inside.path().join(file), vector(&format!("keys/{file}"))).unwrap();
+    }
+    let sigdb = |arguments: &[&str]| {
+        let mut command = Command::new("chroot");
+        run(command
+            .arg(&tree)
+            .arg("/usr/bin/virt-fw-sigdb")
+            .args(arguments))
+    };
+    let mut ours = SignatureDatabase::new()
+        .with_certificate(g1(), &certificate("db"))
+        .with_certificate(g2(), &certificate("db2"));
+    for (owner, byte) in [(g2(), 7), (g1(), 9)] {
+        ours.add_image_digest(HashAlgorithm::Sha256, owner, &[byte; 32])
+            .unwrap();
+    }
+    let (one, other) = (g1().to_string(), g2().to_string());
+    let (seven, nine) = ("07".repeat(32), "09".repeat(32));
+    let theirs = path("theirs.esl");
+    let (db, db2) = (path("db.crt"), path("db2.crt"));
+    sigdb(&[
+        "--add-cert",
+        &one,
+        &db,
+        "--add-cert",
+        &other,
+        &db2,
+        "--add-hash",
+        &other,
+        &seven,
+        "--add-hash",
+        &one,
+        &nine,
+        "--output",
+        &theirs,
+    ]);
+    assert!(fs::read(inside.path().join("theirs.esl")).unwrap() == ours.to_bytes());
+
+    fs::write(inside.path().join("ours.esl"), ours.to_bytes()).unwrap();
+    let listing = sigdb(&["--input", &path("ours.esl"), "--print"]);
+    let listing = String::from_utf8(listing.stdout).unwrap();
+    for told in [
+        "CN=vector dev db two",
+        &seven,
+        &nine,
+        "EfiCertSha256 count=2",
+    ] {
+        assert!(listing.contains(told), "{told}: {listing}");
+    }
 }
