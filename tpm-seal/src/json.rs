@@ -47,6 +47,13 @@ impl<'a> Object<'a> {
         self.fields.get(field).filter(|value| !value.is_null())
     }
 
+    /// Whether every field is one of these.
+    pub(crate) fn has_only(&self, known: &[&str]) -> bool {
+        self.fields
+            .keys()
+            .all(|field| known.contains(&field.as_str()))
+    }
+
     pub(crate) fn require<T>(&self, field: &'static str, value: Option<T>) -> Result<T, Error> {
         value.ok_or(Error::MissingField {
             what: self.what,

@@ -56,6 +56,10 @@ impl Policy {
             expected: "a list of steps",
         };
         let inner = value.get("steps").unwrap_or(value);
+        let beside = |kind: &&str| value.get(kind).is_some_and(|field| !field.is_null());
+        if value.get("steps").is_some() && KINDS.into_iter().flatten().any(beside) {
+            return Err(wrong());
+        }
         let steps = match inner {
             Value::Array(steps) => steps.as_slice(),
             Value::Object(_) | Value::String(_) => core::slice::from_ref(inner),
@@ -163,6 +167,9 @@ fn parse_step(value: &Value, depth: usize) -> Result<Step, Error> {
                 .as_object()
                 .ok_or_else(|| object.wrong("nv", "an object"))?,
         );
+        if !inner.has_only(&["name", "operand", "offset", "operation"]) {
+            return Err(object.wrong("nv", "an object of known fields"));
+        }
         let operand = inner.require("operand", inner.hex("operand")?)?;
         let short = |field| -> Result<u16, Error> {
             let number = inner.number(field)?.unwrap_or(0);
@@ -187,7 +194,24 @@ fn parse_step(value: &Value, depth: usize) -> Result<Step, Error> {
     Err(unknown())
 }
 
+/// The fields of a signed policy, with the one that a program may have replaced by `key`. Another one would be a
+/// condition that is lost without a word, such as a reference with its name misspelt.
+const SIGNED: [&str; 9] = [
+    "key",
+    "key_file",
+    "modulus",
+    "exponent",
+    "exponent_field_zero",
+    "bank",
+    "pcrs",
+    "ref",
+    "ref_text",
+];
+
 fn parse_signed(object: &Object<'_>) -> Result<Step, Error> {
+    if !object.has_only(&SIGNED) {
+        return Err(object.wrong("signed", "an object of known fields"));
+    }
     let key = match object.text("key")? {
         Some(pem) => PolicyKey::from_pem(pem)?,
         None => {

@@ -174,3 +174,27 @@ fn a_modulus_does_as_well_as_a_pem() {
         "abc61345f05ef3d89d1942e7f8fb4646c03743d07f930a80ee26fb50ef5ed372"
     );
 }
+
+#[test]
+fn a_condition_that_nobody_knows_is_refused_and_not_left_out() {
+    let signed = |more: &str| {
+        format!(
+            r#"{{"signed": {{"modulus": "{}"{more}}}}}"#,
+            "c1".repeat(256)
+        )
+    };
+    assert!(Policy::parse(signed("").as_bytes()).is_ok());
+    let zeros = "00".repeat(32);
+    for text in [
+        signed(r#", "policyref": "aa""#),
+        signed(r#", "policy_ref": "aa""#),
+        format!(r#"{{"steps": ["pin"], "pcrs": {{"7": "{zeros}"}}}}"#),
+        format!(r#"{{"nv": {{"name": "000b{zeros}", "operand": "00", "operator": 2}}}}"#),
+    ] {
+        let error = Policy::parse(text.as_bytes()).unwrap_err();
+        assert!(
+            error.to_string().contains("known") || error.to_string().contains("steps"),
+            "{error}"
+        );
+    }
+}

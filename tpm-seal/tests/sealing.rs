@@ -217,8 +217,8 @@ fn another_tpm_or_a_cleared_one_is_told_apart_from_a_damaged_token() {
     if !have("another_tpm_or_a_cleared_one", "swtpm") {
         return;
     }
-    let (_swtpm, mut tpm) = booted();
-    let (_other_swtpm, mut other) = booted();
+    let (swtpm, mut tpm) = booted();
+    let (other_swtpm, mut other) = booted();
     let (policy, document) = signed_policy(&mut tpm, "rsa2048-e65537");
     let evidence = Evidence::new().signatures(document);
     for options in [SealOptions::new(), SealOptions::new().under_srk()] {
@@ -248,7 +248,20 @@ fn another_tpm_or_a_cleared_one_is_told_apart_from_a_damaged_token() {
             "damaged"
         );
         assert_eq!(tpm.unseal(&sealed, &policy, &evidence).unwrap(), secret());
+
+        // Without any policy, and where the storage key's Name is not known either.
+        let nameless = tpm_seal::Parent::Primary {
+            template: tpm_seal::Template::TalosEcc,
+            name: None,
+        };
+        let nameless = tpm_seal::SealedKey::new(sealed.object().clone(), nameless);
+        assert!(tpm.recognizes(&sealed).unwrap() && !tpm.recognizes(&damaged).unwrap());
+        for sealed in [&sealed, &nameless] {
+            assert!(!other.recognizes(sealed).unwrap());
+        }
     }
+    drop((tpm, other));
+    assert!(swtpm.open_handles().is_empty() && other_swtpm.open_handles().is_empty());
 }
 
 #[test]
