@@ -450,9 +450,6 @@ fn the_first_entry_of_db_that_fits_is_measured() {
 
 #[test]
 fn the_certificates_of_microsoft_are_enrolled_beside_our_own() {
-    if !is_wanted("Microsoft's certificates") {
-        return;
-    }
     let _turn = turn();
     let world = World::debian12();
     let Some(plan) = microsoft_plan(world) else {

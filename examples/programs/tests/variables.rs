@@ -236,3 +236,73 @@ fn pcr_7_without_images_is_that_of_the_variables() {
     let (code, _, message) = run(PREDICT, &[&args[..5], &[&vector("keys/db.crt")]].concat());
     assert_eq!(code, 2, "{message}");
 }
+
+/// The values are those of another implementation (hashlib), which was told the authorities.
+#[test]
+fn pcr_7_with_images_has_the_authority_of_each_or_tells_the_refusal() {
+    let folder = tempfile::tempdir().unwrap();
+    let owner = "11111111-2222-3333-4444-123456789abc".parse().unwrap();
+    let certificate = |name: &str| {
+        let pem = fs::read(file(&format!("authenticode/tests/vectors/keys/{name}.pem"))).unwrap();
+        efivars::Certificate::from_pem(std::str::from_utf8(&pem).unwrap()).unwrap()
+    };
+    let list = |names: &[&str]| {
+        let database = names
+            .iter()
+            .fold(efivars::SignatureDatabase::new(), |lists, name| {
+                lists.with_certificate(owner, &certificate(name))
+            });
+        let path = text(folder.path().join(names.concat()));
+        fs::write(&path, database.to_bytes()).unwrap();
+        path
+    };
+    let (db, dbx) = (list(&["root", "db-rsa2048"]), list(&["db-rsa2048"]));
+    let (pk, kek) = (
+        vector("esl/PK.efitools.esl"),
+        vector("esl/KEK.efitools.esl"),
+    );
+    let image = |name: &str| {
+        file(&format!(
+            "authenticode/tests/vectors/signed/addon.{name}.efi"
+        ))
+    };
+    let predicted = |dbx: &str, images: &[&str]| {
+        let images: Vec<String> = images.iter().map(|name| image(name)).collect();
+        let mut args = vec!["--pk", &pk, "--kek", &kek, "--db", &db, "--dbx", dbx];
+        args.extend(images.iter().map(String::as_str));
+        let (code, document, message) = run(PREDICT, &args);
+        assert_eq!(message, "");
+        let value = |bank: &str| document["pcrs"]["7"][""][bank].as_str().unwrap().to_owned();
+        (
+            code,
+            value("sha1"),
+            value("sha256"),
+            document["images"].clone(),
+        )
+    };
+    // A leaf below a certificate of db, and one that is in db itself; the second time nothing is measured.
+    let (code, sha1, sha256, images) = predicted("-", &["sbsign", "chain", "sbsign"]);
+    assert_eq!(code, 0);
+    assert_eq!(sha1, "60165d8bd4f04f494563c477b2c12818e62b655d");
+    assert_eq!(
+        sha256,
+        "c87fba987593a28334b1104a5e35a5399ed1a5388ca9511631fd937447f97716"
+    );
+    assert_eq!(
+        images,
+        json!(["authorised by db", "authorised by db", "authorised by db"])
+    );
+    let (code, _, sha256, images) = predicted(&dbx, &["sbsign"]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        sha256,
+        "207a022e04d86f2f24032c58fe6722519cacb416bc1c7795ae5e8827c0a56ad0"
+    );
+    assert_eq!(images, json!(["refused: a signer is in dbx"]));
+    let (code, _, sha256, _) = predicted("-", &["bad-signature"]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        sha256,
+        "bb2d006766d2e94136ccbf6df2fe80d28fd8d28f323bcb57f811dc0c3e0c0cae"
+    );
+}
