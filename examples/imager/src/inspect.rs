@@ -165,6 +165,9 @@ fn document(path: &Path, bytes: &[u8]) -> Result<Value, Error> {
         };
         return Ok(json!({ "kind": kind, "keyslots": token.slots(), "pin": token.needs_pin() }));
     }
+    if let Some(variables) = inspect_variable::variables_json(path, bytes)? {
+        return Ok(variables);
+    }
     let signatures = SignatureDocument::parse(bytes)
         .map_err(|error| Error::input("JSON document", path, error))?;
     let entries: Vec<Value> = signatures

@@ -167,6 +167,17 @@ fn update_and_list_are_described_as_json() {
         .replace(':', "")
         .to_lowercase();
     assert_eq!(list["value"]["entries"][0]["certificate"]["sha256"], hex);
+    // The variables of a machine, as virt-firmware writes them.
+    let data = std::fs::read(lab.path("_out/db.esl")).unwrap();
+    let data: String = data.iter().map(|byte| format!("{byte:02x}")).collect();
+    let db = serde_json::json!({ "name": "db", "attr": 39, "data": data });
+    let machine = serde_json::json!({ "version": 2, "variables": [db] });
+    lab.write("machine.json", machine.to_string().as_bytes());
+    let machine = lab.json(&["inspect", "machine.json"]);
+    assert_eq!(machine["kind"], "firmware variables (JSON)");
+    assert_eq!(machine["variables"][0]["keys"], list["value"]);
+    lab.write("broken.json", br#"{"variables": [{"name": "x"}]}"#);
+    lab.fails(&["inspect", "broken.json"], 2, "a variable has no `guid`");
     lab.write("empty", b"");
     lab.fails(&["inspect", "empty"], 2, "it is empty");
     lab.fails(&["inspect", "nothing"], 2, "cannot read nothing");
