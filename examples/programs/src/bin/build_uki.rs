@@ -3,6 +3,8 @@
 //! STUB, LINUX, INITRD and OSREL are files, CMDLINE is the text itself. Nothing is left behind when it fails.
 
 use std::error::Error;
+use std::fs::{self, metadata};
+use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -16,7 +18,20 @@ fn build(args: &[String]) -> Result<(Value, bool), Box<dyn Error>> {
     let [stub, linux, initrd, cmdline, osrel, out] = args else {
         return Err("six arguments expected: STUB LINUX INITRD CMDLINE OSREL OUT".into());
     };
-    let stub = std::fs::read(stub).map_err(|error| format!("{stub}: {error}"))?;
+    let old = metadata(out).ok();
+    if old.as_ref().is_some_and(|old| !old.is_file()) {
+        return Err(format!("{out}: not a regular file").into());
+    }
+    let taken = old.map(|old| (old.dev(), old.ino()));
+    for input in [stub, linux, initrd, osrel] {
+        let found = metadata(input).map_err(|error| format!("{input}: {error}"))?;
+        if !found.is_file() || found.len() == 0 {
+            return Err(format!("{input}: empty, or not a regular file").into());
+        } else if taken == Some((found.dev(), found.ino())) {
+            return Err(format!("{out}: would replace the input {input}").into());
+        }
+    }
+    let stub = fs::read(stub).map_err(|error| format!("{stub}: {error}"))?;
     let plan = Builder::new(Stub::parse(&stub)?)
         .linux(Source::file(linux))
         .initrd(Source::file(initrd))
@@ -24,20 +39,12 @@ fn build(args: &[String]) -> Result<(Value, bool), Box<dyn Error>> {
         .os_release(Source::file(osrel))
         .plan()?;
 
-    if std::fs::metadata(out).is_ok_and(|found| !found.is_file()) {
-        return Err(format!("{out}: not a regular file").into());
-    }
     let unfinished = format!("{out}.{}.tmp", std::process::id());
-    let written = std::fs::File::create_new(&unfinished)
-        .map_err(|error| format!("{unfinished}: {error}").into())
-        .and_then(|mut file| Ok::<_, Box<dyn Error>>(plan.write_to(&mut file)?))
-        .and_then(|()| {
-            std::fs::rename(&unfinished, out).map_err(|error| format!("{out}: {error}").into())
-        });
-    if written.is_err() {
-        let _ = std::fs::remove_file(&unfinished);
-    }
-    written?;
+    let mut file =
+        fs::File::create_new(&unfinished).map_err(|error| format!("{unfinished}: {error}"))?;
+    let written = plan.write_to(&mut file).map_err(Box::<dyn Error>::from);
+    let written = written.and_then(|()| Ok(fs::rename(&unfinished, out)?));
+    written.inspect_err(|_| drop(fs::remove_file(&unfinished)))?;
 
     let sections = plan.sections().iter().map(|section| {
         json!({ "name": section.name().as_str(), "offset": section.raw_offset(), "size": section.virtual_len() })
