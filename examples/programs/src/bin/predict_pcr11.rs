@@ -1,6 +1,6 @@
 //! PCR 11 of a UKI for every profile, hardware choice, phase path and bank.
 
-use std::{error::Error, fs::File, io::Read as _, process::ExitCode};
+use std::{collections::BTreeSet, error::Error, fs::File, io::Read as _, process::ExitCode};
 
 use pcr::{Bank, Dialect, Pcr11, PhasePath, SectionId};
 use serde_json::{Value, json};
@@ -49,8 +49,10 @@ fn predict(image: &str, phases: &str) -> Result<(Value, bool), Box<dyn Error>> {
             profiles.push(json!({"profile": index, "hardware": same[0].hardware.to_string(), "pcrs": {"11": values}}));
         }
     }
+    let unknown: BTreeSet<_> = phases.iter().flat_map(PhasePath::unknown_words).collect();
     Ok((
         json!({"stub": format!("{} {}", uki.stub().name(), uki.stub().version()).trim(), "warning": dialect.warning(),
+        "unknown_phase_words": unknown,
         "pcrs": profiles[0]["pcrs"], "profiles": profiles}),
         true,
     ))
