@@ -60,6 +60,7 @@ pub fn explain(options: &ExplainOptions) -> Result<Explanation, Error> {
         variables: &options.variables,
         event_log: None,
         secure_boot_off: options.boot.secure_boot_off,
+        setup_mode: true,
     };
     let policy = predict::pcr_7(contents.as_ref(), planned.as_mut(), &keys)?;
 

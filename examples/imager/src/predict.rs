@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use pcr::{Bank, Pcr7, Pcr7Prediction, PhasePath, Register, SecureBootVariables};
+use pcr::{Bank, KeyVariable, Pcr7, Pcr7Prediction, PhasePath, Register, SecureBootVariables};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -72,13 +72,22 @@ pub fn predict(options: &PredictOptions, progress: &Progress) -> Result<Predicti
         variables: &options.variables,
         event_log: options.event_log.as_deref(),
         secure_boot_off: options.boot.secure_boot_off,
+        setup_mode: false,
     };
     let policy = pcr_7(contents.as_ref(), planned.as_mut(), &keys)?;
     if let Some(planned) = &planned {
         registers(planned, options, &banks, &mut prediction, progress)?;
     }
+    let what = match &contents {
+        Some(_) => "it",
+        None => "an image that the log shows",
+    };
+    let machine = policy.as_ref().map(|(boot, _)| boot.variables());
+    let assumed = keys.assumed(machine, contents.is_some());
+    prediction.notes.extend(assumed.map(str::to_owned));
     secure_boot(
         policy.map(|(_, predicted)| predicted),
+        what,
         &banks,
         &mut prediction,
     );
@@ -206,6 +215,44 @@ pub(crate) struct Keys<'a> {
     pub(crate) variables: &'a VariableOptions,
     pub(crate) event_log: Option<&'a Path>,
     pub(crate) secure_boot_off: bool,
+    /// A machine of which nothing is known and that has Secure Boot off is taken for one in setup mode.
+    pub(crate) setup_mode: bool,
+}
+
+impl Keys<'_> {
+    /// What PCR 7 takes for granted of the machine, or what it needs to be known.
+    fn assumed(
+        &self,
+        machine: Option<&SecureBootVariables>,
+        with_image: bool,
+    ) -> Option<&'static str> {
+        let Some(machine) = machine else {
+            return Some(if self.secure_boot_off {
+                "PCR 7 without Secure Boot depends on the machine: give its --event-log, the keys that it has all the \
+                 same (--secureboot-dir, or --pk --kek --db), or --pk - when it is in setup mode"
+            } else {
+                "PCR 7 needs the keys: --secureboot-dir, --pk --kek --db, or --event-log"
+            });
+        };
+        let has_owner = !machine.value(KeyVariable::Pk).is_empty();
+        match (self.event_log, self.secure_boot_off, has_owner) {
+            (Some(_), false, _) if with_image && !machine.is_secure_boot() => Some(
+                "the event log is of a machine with Secure Boot off, and so is PCR 7; the other registers are for Secure \
+                 Boot on: --secure-boot-off changes that",
+            ),
+            (Some(_), ..) | (None, false, true) => None,
+            (None, false, false) => Some(
+                "no PK is given, and without one no firmware has Secure Boot on: PCR 7 is for an empty PK",
+            ),
+            (None, true, true) => {
+                Some("PCR 7 is that of a machine that has these keys and Secure Boot switched off")
+            }
+            (None, true, false) => Some(
+                "PCR 7 is that of a machine in setup mode; firmware that is built without Secure Boot measures another \
+                 value: give its --event-log",
+            ),
+        }
+    }
 }
 
 /// PCR 7 of this boot, from variables or an event log; left out when nothing tells of the keys. Addons that firmware
@@ -232,10 +279,16 @@ pub(crate) fn pcr_7(
                         Error::step("put the given variables in place of the log's", error)
                     })?;
             }
+            if !on {
+                let off = boot.variables().clone().secure_boot(false);
+                boot = boot.with_variables(off);
+            }
             Some(boot)
         }
         (None, Some(variables)) => Some(Pcr7::new(variables.for_pcr_7(on))),
-        (None, None) if !on => Some(Pcr7::new(SecureBootVariables::setup_mode())),
+        (None, None) if !on && keys.setup_mode => {
+            Some(Pcr7::new(SecureBootVariables::setup_mode()))
+        }
         (None, None) => None,
     };
     let Some(planned) = planned else {
@@ -274,11 +327,13 @@ fn predicted(boot: &Pcr7) -> Result<Pcr7Prediction, Error> {
         .map_err(|error| Error::step("predict PCR 7", error))
 }
 
-fn secure_boot(predicted: Option<Pcr7Prediction>, banks: &[Bank], prediction: &mut Prediction) {
+fn secure_boot(
+    predicted: Option<Pcr7Prediction>,
+    what: &str,
+    banks: &[Bank],
+    prediction: &mut Prediction,
+) {
     let Some(predicted) = predicted else {
-        prediction
-            .notes
-            .push("PCR 7 needs the keys: --secureboot-dir, --pk --kek --db, or --event-log".into());
         return;
     };
     for verdict in predicted
@@ -287,7 +342,7 @@ fn secure_boot(predicted: Option<Pcr7Prediction>, banks: &[Bank], prediction: &m
         .filter(|verdict| !verdict.is_started())
     {
         prediction.notes.push(format!(
-            "firmware with these keys does not start it: {verdict}"
+            "firmware with these keys does not start {what}: {verdict}"
         ));
     }
     insert(

@@ -154,6 +154,28 @@ fn the_iso_predicts_the_pcr_11_of_its_uki_and_pcr_7_of_its_keys() {
         "{}",
         uki["notes"]
     );
+    // Without Secure Boot as well: firmware may have keys, none, or no Secure Boot at all.
+    let off = lab.json(&["predict", UKI, "--secure-boot-off"]);
+    assert_eq!(off["pcrs"]["7"], Value::Null);
+    assert!(off["notes"].to_string().contains("depends on the machine"));
+    let none = lab.json(&["predict", UKI, "--secure-boot-off", "--pk", "-"]);
+    assert_eq!(
+        none["pcrs"]["7"][""]["sha256"],
+        "65caf8dd1e0ea7a6347b635d2b379c93b9a1351edc2afc3ecda700e534eb3068"
+    );
+    assert!(
+        none["notes"]
+            .to_string()
+            .contains("built without Secure Boot")
+    );
+    let without = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../pcr/tests/vectors/foreign/secure-boot-empty.bin"
+    );
+    let log = ["predict", UKI, "--secure-boot-off", "--event-log", without];
+    let log = lab.json(&log);
+    assert_ne!(log["pcrs"]["7"], none["pcrs"]["7"]);
+    assert_eq!(log["pcrs"]["7"][""]["sha256"].as_str().unwrap().len(), 64);
 }
 
 #[test]
