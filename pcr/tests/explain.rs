@@ -523,14 +523,20 @@ fn the_search_ends_soon_when_nothing_fits() {
         boot.observe((None, ".dtbauto", number), &[0; 64]);
     }
     let profile = boot.default_profile();
-    let begun = std::time::Instant::now();
+    let begun = seconds_of_this_thread();
     let why = profile
         .explain(NONE, &PhasePath::initrd(), Bank::Sha512.hash(b"nothing"))
         .unwrap();
     assert_eq!(why, Pcr11Explanation::NoKnownCause);
-    let taken = begun.elapsed();
-    assert!(taken.as_secs() < 60, "{taken:?}");
-    eprintln!("nothing found in {taken:?}");
+    let taken = seconds_of_this_thread() - begun;
+    assert!(taken < 30.0, "{taken} s");
+}
+
+/// What this thread has computed, however busy the machine is; 0 where the system does not tell.
+fn seconds_of_this_thread() -> f64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = text.split(' ').next().and_then(|text| text.parse().ok());
+    nanoseconds.unwrap_or(0.0) / 1e9
 }
 
 #[test]
