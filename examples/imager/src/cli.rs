@@ -297,6 +297,9 @@ pub struct VerifyOptions {
     /// What shim goes by
     #[command(flatten)]
     pub shim: crate::verify::ShimOptions,
+    /// dbt (.auth, .esl or certificate): whose timestamps excuse from an entry of dbx that holds from a time on
+    #[arg(long, value_name = "FILE")]
+    pub dbt: Option<PathBuf>,
     /// Judge this detached signature in place of those in the image
     #[arg(long, value_name = "FILE")]
     pub detached: Option<PathBuf>,
@@ -312,10 +315,10 @@ pub struct SignOptions {
     /// EFI image
     pub file: PathBuf,
     /// Private key, PEM
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["remove_all", "attach", "prepare", "signature", "remove", "merge", "timestamp", "timestamp_data"])]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["prepare", "signature", "change"], conflicts_with = "change")]
     pub key: Option<PathBuf>,
     /// Certificate or chain, signer first
-    #[arg(long, value_name = "FILE", required_unless_present_any = ["remove_all", "attach", "remove", "merge", "timestamp", "timestamp_data"])]
+    #[arg(long, value_name = "FILE", required_unless_present = "change")]
     pub cert: Option<PathBuf>,
     /// Further certificate to embed; may be repeated
     #[arg(long, value_name = "FILE")]
@@ -333,10 +336,10 @@ pub struct SignOptions {
     #[arg(long)]
     pub replace: bool,
     /// Remove all signatures and add none
-    #[arg(long)]
+    #[arg(long, group = "change")]
     pub remove_all: bool,
     /// Attach this detached signature
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "change")]
     pub attach: Option<PathBuf>,
     /// Write the bytes that an external key must sign (sign them with SHA-256 and PKCS#1 v1.5)
     #[arg(long, value_name = "FILE", conflicts_with = "signature")]

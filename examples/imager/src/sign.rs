@@ -38,12 +38,10 @@ pub fn sign(options: &SignOptions) -> Result<Value, Error> {
     };
     let mut source =
         File::open(&options.file).map_err(|error| Error::io("read", &options.file, error))?;
-    if let Some(path) = &options.table.timestamp_data {
+    if let Some(path) = options.table.export() {
         let image = Image::read_with(&mut source, &hashing).map_err(input)?;
-        let value = image
-            .signature_value(options.table.index()?)
-            .map_err(input)?;
-        write_all(&[(path, &value, 0o644, existing)])?;
+        let bytes = options.table.exported(&image, &options.file)?;
+        write_all(&[(path, &bytes, 0o644, existing)])?;
         return Ok(json!({ "output": path }));
     }
     if options.remove_all || options.attach.is_some() || options.table.is_change() {
@@ -159,18 +157,21 @@ pub fn sign(options: &SignOptions) -> Result<Value, Error> {
 #[non_exhaustive]
 pub struct TableOptions {
     /// Remove the signature of this number, counted from 1
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", group = "change")]
     pub remove: Option<usize>,
     /// Add the signatures of another copy of the image
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "change")]
     pub merge: Option<PathBuf>,
     /// Attach this RFC 3161 timestamp, a token or a response
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "change")]
     pub timestamp: Option<PathBuf>,
     /// Write the bytes that a timestamp is for, for: openssl ts -query -sha256 -cert -data FILE
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "change")]
     pub timestamp_data: Option<PathBuf>,
-    /// The signature that a timestamp is for, counted from 1
+    /// Write a signature of the image to this file, as PKCS#7; the image stays as it is
+    #[arg(long, value_name = "FILE", group = "change")]
+    pub detach: Option<PathBuf>,
+    /// The signature that a timestamp is for, or that is detached, counted from 1
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub signature_number: usize,
 }
@@ -180,8 +181,27 @@ impl TableOptions {
         self.remove.is_some() || self.merge.is_some() || self.timestamp.is_some()
     }
 
-    fn index(&self) -> Result<usize, Error> {
-        from_one(self.signature_number, "--signature-number")
+    /// Where to write a part of the image's signatures.
+    fn export(&self) -> Option<&PathBuf> {
+        self.timestamp_data.as_ref().or(self.detach.as_ref())
+    }
+
+    fn exported(&self, image: &Image, file: &Path) -> Result<Vec<u8>, Error> {
+        let index = self.index(image, file)?;
+        if self.timestamp_data.is_some() {
+            return image
+                .signature_value(index)
+                .map_err(|error| Error::input("EFI image", file, error));
+        }
+        let blob = image.entries().get(index).and_then(|entry| entry.pkcs7());
+        blob.map(<[u8]>::to_vec).ok_or_else(|| {
+            let problem = "this entry of its table is no PKCS#7 signature";
+            Error::input("EFI image", file, problem)
+        })
+    }
+
+    fn index(&self, image: &Image, file: &Path) -> Result<usize, Error> {
+        from_one(self.signature_number, "--signature-number", image, file)
     }
 
     fn change(
@@ -204,23 +224,33 @@ impl TableOptions {
         }
         if let Some(path) = &self.timestamp {
             return image
-                .attach_timestamp(self.index()?, &read(path)?)
+                .attach_timestamp(self.index(image, file)?, &read(path)?)
                 .map_err(|error| Error::input("timestamp", path, error));
         }
         let mut table = image.table().clone();
         if let Some(number) = self.remove {
             table
-                .remove(from_one(number, "--remove")?)
+                .remove(from_one(number, "--remove", image, file)?)
                 .map_err(|error| Error::input("EFI image", file, error))?;
         }
         Ok(table)
     }
 }
 
-fn from_one(number: usize, flag: &'static str) -> Result<usize, Error> {
-    number
-        .checked_sub(1)
-        .ok_or_else(|| Error::usage(flag, "signatures are counted from 1".to_owned()))
+/// The index of a signature that people count from 1.
+fn from_one(number: usize, flag: &'static str, image: &Image, file: &Path) -> Result<usize, Error> {
+    let count = image.entries().len();
+    match number.checked_sub(1) {
+        None => Err(Error::usage(
+            flag,
+            "signatures are counted from 1".to_owned(),
+        )),
+        Some(index) if index >= count => {
+            let problem = format!("it has no signature {number}, only {count}");
+            Err(Error::input("EFI image", file, problem))
+        }
+        Some(index) => Ok(index),
+    }
 }
 
 fn missing(what: &'static str, flag: &str) -> Error {

@@ -90,7 +90,8 @@ impl Variables {
     }
 }
 
-fn value_of(path: &Path) -> Result<Vec<u8>, Error> {
+/// The value that a file sets, whatever its kind.
+pub(crate) fn value_of(path: &Path) -> Result<Vec<u8>, Error> {
     parse(&read(path)?, path)
 }
 

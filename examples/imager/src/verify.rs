@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use authenticode::{
-    Certificate, Databases, Edk2, Image, ImageOptions, SbatLevel, Shim, SignatureDatabase, Verdict,
-    Verifier,
+    Certificate, DatabaseEntry, Databases, Edk2, Image, ImageOptions, SbatLevel, Shim,
+    SignatureDatabase, Verdict, Verifier,
 };
 use clap::Args;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::assets::read;
 use crate::cli::VerifyOptions;
 use crate::contents::Contents;
 use crate::policy_findings;
-use crate::variables::Variables;
+use crate::variables::{self, Variables};
 
 /// The judgement on one image.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ pub fn verify(options: &VerifyOptions) -> Result<Judgement, Error> {
     let medium = contents.enrolment.as_slice();
     let mut db = SignatureDatabase::default();
     let mut dbx = SignatureDatabase::default();
-    let variables = Variables::gather(&options.variables, medium)?;
-    if let Some(variables) = &variables {
+    let given = Variables::gather(&options.variables, medium)?;
+    if let Some(variables) = &given {
         let list = |bytes: &[u8], name: &'static str| {
             SignatureDatabase::parse(bytes)
                 .map_err(|error| Error::input("signature database", Path::new(name), error))
@@ -55,14 +55,28 @@ pub fn verify(options: &VerifyOptions) -> Result<Judgement, Error> {
     for certificate in &trusted {
         db = db.with_certificate(certificate, authenticode::Guid::default());
     }
-    if variables.is_none() && trusted.is_empty() && !options.list {
+    let nothing = given.is_none() && trusted.is_empty() && !options.shim.is_given();
+    if nothing && !options.list {
         return Err(Error::Missing {
             what: "the keys",
             hint: "give certificates with --cert, or the machine's variables with --secureboot-dir or --db".into(),
         });
     }
-    let databases = Databases::new().db(db).dbx(dbx);
-    let shim = options.shim.model(&databases)?;
+    // The strict report goes by the same certificates as the verdict.
+    trusted.extend(certificates_of(&db));
+    // With dbt, entries of dbx that hold from a time on are for the model of firmware alone.
+    let always = match options.dbt {
+        Some(_) => without_times(&dbx),
+        None => dbx.clone(),
+    };
+    let careful = Databases::new().db(db.clone()).dbx(always);
+    let mut databases = Databases::new().db(db).dbx(dbx);
+    if let Some(path) = &options.dbt {
+        let dbt = SignatureDatabase::parse(&variables::value_of(path)?)
+            .map_err(|error| Error::input("signature database", path, error))?;
+        databases = databases.dbt(dbt);
+    }
+    let shim = options.shim.model(&databases, &mut trusted)?;
     let hashes = shim
         .as_ref()
         .map_or_else(|| databases.hashes(), Shim::hashes);
@@ -96,7 +110,7 @@ pub fn verify(options: &VerifyOptions) -> Result<Judgement, Error> {
         let (report, yes) = judge(
             name,
             &image,
-            &databases,
+            (&databases, &careful),
             &trusted,
             shim.as_ref(),
             options,
@@ -142,7 +156,15 @@ pub struct ShimOptions {
 }
 
 impl ShimOptions {
-    fn model(&self, databases: &Databases) -> Result<Option<Shim>, Error> {
+    fn is_given(&self) -> bool {
+        self.mok.is_some() || self.vendor_cert.is_some()
+    }
+
+    fn model(
+        &self,
+        databases: &Databases,
+        trusted: &mut Vec<Certificate>,
+    ) -> Result<Option<Shim>, Error> {
         let mut shim = Shim::new(databases.clone());
         let mut any = false;
         for (path, is_denial) in [(&self.mok, false), (&self.mokx, true)] {
@@ -151,6 +173,7 @@ impl ShimOptions {
             shim = if is_denial {
                 shim.mok_list_x(list)
             } else {
+                trusted.extend(certificates_of(&list));
                 shim.mok_list(list)
             };
             any = true;
@@ -160,6 +183,7 @@ impl ShimOptions {
             let certificates =
                 certificates.map_err(|error| Error::input("certificate", path, error))?;
             for certificate in certificates {
+                trusted.push(certificate.clone());
                 shim = shim.vendor_certificate(certificate);
             }
             any = true;
@@ -178,6 +202,24 @@ impl ShimOptions {
 #[derive(Debug, thiserror::Error)]
 #[error("lines of a name and a generation are expected")]
 struct Malformed;
+
+/// The list without hashes of certificates that are revoked from a time on.
+fn without_times(list: &SignatureDatabase) -> SignatureDatabase {
+    let has_time = |entry: &DatabaseEntry| {
+        let is_hash = entry.kind().certificate_hash().is_some();
+        is_hash && entry.value().iter().rev().take(16).any(|byte| *byte != 0)
+    };
+    let mut rest = SignatureDatabase::default();
+    for entry in list.entries().iter().filter(|entry| !has_time(entry)) {
+        rest = rest.with_entry(entry.kind(), authenticode::Guid::default(), entry.value());
+    }
+    rest
+}
+
+fn certificates_of(list: &SignatureDatabase) -> impl Iterator<Item = Certificate> {
+    let entries = list.entries().iter();
+    entries.filter_map(|entry| entry.certificate().cloned())
+}
 
 fn list_or_certificates(path: &Path) -> Result<SignatureDatabase, Error> {
     let bytes = read(path)?;
@@ -208,7 +250,7 @@ fn attached(
 fn judge(
     name: &str,
     image: &Image,
-    databases: &Databases,
+    (databases, careful): (&Databases, &Databases),
     trusted: &[Certificate],
     shim: Option<&Shim>,
     options: &VerifyOptions,
@@ -244,7 +286,7 @@ fn judge(
         Some(shim) => shim.judge(image).map_err(step)?,
         None => databases.judge(image, Edk2::Stable202502).map_err(step)?,
     };
-    let denial = databases.denial(image);
+    let denial = careful.denial(image);
     let allowed = verdict.is_allowed() && denial.is_none();
     let word = if allowed { "allow" } else { "deny" };
     let reason = match denial.filter(|_| verdict.is_allowed()) {

@@ -209,6 +209,284 @@ fn signatures_are_added_replaced_and_removed() {
 }
 
 #[test]
+fn a_signature_is_detached_removed_or_merged_by_its_number() {
+    if !have("a_signature_is_detached", &["sbverify", "sbattach"]) {
+        return;
+    }
+    let lab = with_image();
+    lab.key_pair("other");
+    let own = ["sign", "--key", KEY, "--cert", CERT];
+    let other = ["sign", "--key", "other-key.pem", "--cert", "other-cert.pem"];
+    lab.done(&[&own[..], &["--output", "one.efi", "image.efi"]].concat());
+    lab.done(&[&other[..], &["--output", "other.efi", "image.efi"]].concat());
+    lab.done(&[&other[..], &["--output", "both.efi", "one.efi"]].concat());
+
+    lab.done(&["sign", "--detach", "first.p7", "both.efi"]);
+    lab.tool("sbattach", &["--detach", "peer.p7", "one.efi"]);
+    assert!(lab.read("first.p7") == lab.read("peer.p7"));
+    let second = ["sign", "--detach", "second.p7", "--signature-number", "2"];
+    lab.done(&[&second[..], &["both.efi"]].concat());
+    for (certificate, signature) in [(CERT, "first.p7"), ("other-cert.pem", "second.p7")] {
+        let detached = ["--cert", certificate, "--detached", signature, "image.efi"];
+        lab.tool("sbverify", &detached);
+    }
+
+    let merged = lab.json(&[
+        "sign",
+        "--merge",
+        "other.efi",
+        "--output",
+        "m.efi",
+        "one.efi",
+    ]);
+    assert_eq!(merged["signatures"], 2);
+    assert!(lab.read("m.efi") == lab.read("both.efi"));
+    for (number, certificate, left) in
+        [("1", "other-cert.pem", "other.efi"), ("2", CERT, "one.efi")]
+    {
+        let rest = [
+            "sign", "--remove", number, "--output", "rest.efi", "--force",
+        ];
+        assert_eq!(
+            lab.json(&[&rest[..], &["both.efi"]].concat())["signatures"],
+            1
+        );
+        assert!(lab.read("rest.efi") == lab.read(left), "{number}");
+        lab.tool("sbverify", &["--cert", certificate, "rest.efi"]);
+    }
+
+    let mut changed = lab.read("image.efi");
+    changed[0x2000] ^= 1;
+    lab.write("image.efi", &changed);
+    lab.done(&[&other[..], &["--output", "changed.efi", "image.efi"]].concat());
+    let before = lab.list(".");
+    for (arguments, message) in [
+        (
+            &["--remove", "3", "both.efi"][..],
+            "it has no signature 3, only 2",
+        ),
+        (
+            &["--remove", "0", "both.efi"],
+            "signatures are counted from 1",
+        ),
+        (
+            &["--detach", "x", "image.efi"],
+            "it has no signature 1, only 0",
+        ),
+        (&["--merge", "changed.efi", "one.efi"], "changed.efi"),
+        (
+            &["--remove", "1", "--merge", "other.efi", "both.efi"],
+            "cannot be used with",
+        ),
+        (
+            &["--key", KEY, "--cert", CERT, "--remove", "1", "both.efi"],
+            "cannot be used with",
+        ),
+    ] {
+        lab.fails(&[&["sign"], arguments].concat(), 2, message);
+        assert_eq!(lab.list("."), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_time_is_signed_only_when_asked_for() {
+    if !have("a_time_is_signed", &["sbverify"]) {
+        return;
+    }
+    let lab = with_image();
+    let sign = |more: &[&'static str]| {
+        let output = ["--force", "--output", "out.efi", "image.efi"];
+        lab.done(&[&["sign", "--key", KEY, "--cert", CERT], more, &output].concat());
+        lab.tool("sbverify", &["--cert", CERT, "out.efi"]);
+        lab.read("out.efi")
+    };
+    let time = b"\x17\x0d260101000000Z";
+    let has_time = |image: &[u8]| image.windows(time.len()).any(|bytes| bytes == time);
+    let timed = ["--signing-time", "1767225600"];
+    assert!(has_time(&sign(&timed)));
+    assert!(sign(&timed) == sign(&timed));
+    assert!(!has_time(&sign(&[])));
+}
+
+/// dbx with the hash of a certificate's signed part, revoked from the start of a year on.
+fn revoked_from(lab: &Lab, year: u16) -> Vec<u8> {
+    let x509 = ["x509", "-in", CERT, "-outform", "DER", "-out", "cert.der"];
+    lab.tool("openssl", &x509);
+    let der = lab.read("cert.der");
+    let len = usize::from(u16::from_be_bytes([der[6], der[7]])) + 4;
+    lab.write("tbs", &der[4..4 + len]);
+    lab.tool(
+        "openssl",
+        &["dgst", "-sha256", "-binary", "-out", "hash", "tbs"],
+    );
+    let mut list = vec![
+        0x92, 0xa4, 0xd2, 0x3b, 0xc0, 0x96, 0x79, 0x40, 0xb4, 0x20, 0xfc, 0xf9, 0x8e, 0xf1, 0x03,
+        0xed,
+    ];
+    for size in [28 + 64_u32, 0, 64] {
+        list.extend(size.to_le_bytes());
+    }
+    list.extend([0; 16]);
+    list.extend(lab.read("hash"));
+    list.extend(year.to_le_bytes());
+    list.extend([1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    list
+}
+
+#[test]
+fn a_timestamp_excuses_from_a_later_revocation_if_dbt_knows_its_authority() {
+    if !have("a_timestamp_excuses", &["sbverify", "osslsigncode"]) {
+        return;
+    }
+    let lab = with_image();
+    lab.key_pair("other");
+    lab.write(
+        "tsa.cnf",
+        b"[req]\ndistinguished_name=dn\n[dn]\n[tsa]\ndefault_tsa=t\n[t]\nserial=serial\n\
+          signer_digest=sha256\ndefault_policy=1.2.3.4\ndigests=sha256\n",
+    );
+    for (key, certificate) in [("tsa.key", "tsa.pem"), ("tsa2.key", "tsa2.pem")] {
+        lab.tool(
+            "openssl",
+            &[
+                "req",
+                "-x509",
+                "-newkey",
+                "rsa:2048",
+                "-nodes",
+                "-keyout",
+                key,
+                "-out",
+                certificate,
+                "-subj",
+                "/CN=TSA",
+                "-config",
+                "tsa.cnf",
+                "-addext",
+                "extendedKeyUsage=critical,timeStamping",
+            ],
+        );
+    }
+    lab.done(&[
+        "sign",
+        "--key",
+        KEY,
+        "--cert",
+        CERT,
+        "--output",
+        "one.efi",
+        "image.efi",
+    ]);
+    let other = ["sign", "--key", "other-key.pem", "--cert", "other-cert.pem"];
+    lab.done(&[&other[..], &["--output", "other.efi", "image.efi"]].concat());
+    lab.done(&["sign", "--timestamp-data", "data", "one.efi"]);
+    lab.tool(
+        "openssl",
+        &[
+            "ts", "-query", "-sha256", "-cert", "-data", "data", "-out", "query",
+        ],
+    );
+    lab.tool(
+        "openssl",
+        &[
+            "ts",
+            "-reply",
+            "-config",
+            "tsa.cnf",
+            "-section",
+            "t",
+            "-queryfile",
+            "query",
+            "-signer",
+            "tsa.pem",
+            "-inkey",
+            "tsa.key",
+            "-out",
+            "response",
+        ],
+    );
+    let stamp = ["sign", "--timestamp", "response", "--output", "stamped.efi"];
+    lab.fails(&[&stamp[..], &["other.efi"]].concat(), 2, "response");
+    lab.fails(
+        &[&stamp[..], &["--signature-number", "2", "one.efi"]].concat(),
+        2,
+        "it has no signature 2, only 1",
+    );
+    lab.done(&[&stamp[..], &["one.efi"]].concat());
+    lab.tool("sbverify", &["--cert", CERT, "stamped.efi"]);
+    let peer = [
+        "verify",
+        "-CAfile",
+        CERT,
+        "-TSA-CAfile",
+        "tsa.pem",
+        "-in",
+        "stamped.efi",
+    ];
+    lab.tool("osslsigncode", &peer);
+
+    for (year, dbt, image, code) in [
+        (2099, Some("tsa.pem"), "stamped.efi", 0),
+        (2099, None, "stamped.efi", 1),
+        (2099, Some("tsa2.pem"), "stamped.efi", 1),
+        (2099, Some("tsa.pem"), "one.efi", 1),
+        (2001, Some("tsa.pem"), "stamped.efi", 1),
+    ] {
+        lab.write("dbx.esl", &revoked_from(&lab, year));
+        let mut line = vec!["verify", "--db", CERT, "--dbx", "dbx.esl"];
+        line.extend(dbt.iter().flat_map(|file| ["--dbt", *file]));
+        line.push(image);
+        let run = lab.run(&line);
+        assert_eq!(run.code, code, "{year} {dbt:?} {image}: {run:?}");
+    }
+}
+
+#[test]
+fn every_list_of_shim_counts() {
+    if !have("every_list_of_shim", &[]) {
+        return;
+    }
+    let lab = with_image();
+    lab.key_pair("other");
+    lab.done(&[
+        "sign",
+        "--key",
+        KEY,
+        "--cert",
+        CERT,
+        "--output",
+        "one.efi",
+        "image.efi",
+    ]);
+    lab.write("low", b"sbat,1,2024010900\nsystemd,1\n");
+    lab.write("high", b"sbat,1,2024010900\nsystemd,99\n");
+    lab.write("bad", b"systemd\n");
+    for (arguments, code) in [
+        (&["--mok", CERT][..], 0),
+        (&["--vendor-cert", CERT], 0),
+        (&["--cert", CERT, "--mok", "other-cert.pem"], 0),
+        (&["--mok", "other-cert.pem"], 1),
+        (&["--mok", CERT, "--mokx", CERT], 1),
+        (&["--mok", CERT, "--mokx", "other-cert.pem"], 0),
+        (&["--mok", CERT, "--sbat-level", "low"], 0),
+        (&["--mok", CERT, "--sbat-level", "high"], 1),
+        (&["--mok", CERT, "--sbat-level", "bad"], 2),
+        (&["--mokx", CERT], 2),
+    ] {
+        let run = lab.run(&[&["verify"], arguments, &["one.efi"]].concat());
+        assert_eq!(run.code, code, "{arguments:?}: {run:?}");
+    }
+    // The status of the signature goes by the lists that the verdict goes by.
+    for list in ["--db", "--mok", "--vendor-cert"] {
+        let allowed = lab.json(&["verify", list, CERT, "one.efi"]);
+        assert_eq!(
+            allowed["images"][0]["signatures"][0]["status"], "valid",
+            "{list}"
+        );
+    }
+}
+
+#[test]
 fn what_cannot_be_signed_is_said_and_leaves_no_file() {
     if !have("what_cannot_be_signed", &[]) {
         return;
