@@ -268,6 +268,87 @@ fn we_accept_what_sbsign_and_osslsigncode_sign() {
 }
 
 #[test]
+fn we_accept_signers_with_unusual_certificates() {
+    let test = "we_accept_signers_with_unusual_certificates";
+    if !have(&["sbsign", "openssl"], test) {
+        return;
+    }
+    let keys = Keys::new();
+    let name = |mask: &str, name: &str| {
+        let text = format!(
+            "[req]\nstring_mask={mask}\nutf8=yes\nprompt=no\ndistinguished_name=dn\n[dn]\nCN={name}\n"
+        );
+        fs::write(keys.path("name.cnf"), text).unwrap();
+    };
+    let common = ["-x509", "-days", "3650", "-config"];
+    for (mask, text, more) in [
+        ("default", "Café", &[][..]),
+        ("MASK:0x800", "漢字", &[]),
+        ("MASK:0x100", "Universal", &[]),
+        ("utf8only", "  two   spaces ", &["-subj", "/"]),
+        (
+            "utf8only",
+            "x",
+            &["-subj", "/C=DE+CN=a+O=b/OU=x/OU=y/DC=org"],
+        ),
+        ("utf8only", "x", &["-set_serial", "-1234567890"]),
+        ("utf8only", "x", &["-set_serial", "0"]),
+        (
+            "utf8only",
+            "x",
+            &[
+                "-set_serial",
+                "0xffffffffffffffffffffffffffffffffffffffffffffffffff",
+            ],
+        ),
+        ("utf8only", "x", &["-sha1"]),
+        ("utf8only", "x", &["-md5"]),
+        (
+            "utf8only",
+            "x",
+            &["-addext", "1.2.3.4.5=ASN1:UTF8String:unknown"],
+        ),
+        (
+            "utf8only",
+            "x",
+            &[
+                "-addext",
+                "subjectAltName=DNS:a.example,IP:::1,email:x@y.z,URI:http://a/,RID:1.2.3,otherName:1.2.3;UTF8:x",
+                "-addext",
+                "crlDistributionPoints=URI:http://a/b.crl",
+                "-addext",
+                "1.3.6.1.4.1.311.20.2=ASN1:BMPString:SubCA",
+                "-addext",
+                "nameConstraints=permitted;DNS:x.example,excluded;IP:10.0.0.0/255.0.0.0",
+            ],
+        ),
+    ] {
+        name(mask, text);
+        run(Command::new("openssl")
+            .arg("req")
+            .args(common)
+            .arg(keys.path("name.cnf"))
+            .args(more)
+            .arg("-key")
+            .arg(keys.key(2048))
+            .arg("-out")
+            .arg(keys.path("odd.pem")));
+        run(Command::new("sbsign")
+            .arg("--key")
+            .arg(keys.key(2048))
+            .arg("--cert")
+            .arg(keys.path("odd.pem"))
+            .arg("--output")
+            .arg(keys.path("odd.efi"))
+            .arg(vector("images/addon.efi")));
+        let certificate =
+            Certificate::from_pem(&fs::read_to_string(keys.path("odd.pem")).unwrap()).unwrap();
+        let accepted = is_accepted(&keys.path("odd.efi"), &certificate);
+        assert!(accepted, "{mask} {text} {more:?}");
+    }
+}
+
+#[test]
 fn we_accept_what_pesign_signs() {
     if !have(
         &["pesign", "certutil", "pk12util", "openssl"],
