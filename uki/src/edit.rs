@@ -17,7 +17,7 @@ const MAX_PADDING: u64 = 0x1_0000;
 /// Collects changes to a UKI or addon; the result is laid out by [`Edit::plan`] and written as any [`Plan`].
 ///
 /// Sections that are not named stay byte for byte; sections behind a changed one move when its size changes. The result
-/// has no signature, whether something else changes or not.
+/// has no signature and no symbol table, whether something else changes or not.
 ///
 /// # Examples
 ///
@@ -126,7 +126,7 @@ impl Edit {
     /// [`Error::NoSection`], [`Error::NoProfile`], [`Error::Immovable`] for a section of the stub, and what
     /// [`Builder::plan`](crate::Builder::plan) returns.
     pub fn plan(self) -> Result<Plan, Error> {
-        let end = self.end()?;
+        let (end, drop_symbols) = self.end()?;
         let payload =
             |section: &Section| section.name.is_known() && !section.name.same(&SectionName::SBAT);
         let fixed = self
@@ -151,13 +151,14 @@ impl Edit {
             stub: &self.stub,
             fixed,
             end,
-            drop_symbols: false,
+            drop_symbols,
         };
         base.assemble(&slots.slots, slots.nx_compat)
     }
 
-    /// Where the last section's data ends; nothing but padding and certificates may follow.
-    fn end(&self) -> Result<u64, Error> {
+    /// Where the last section's data ends, and whether a symbol table follows, which objcopy keeps of old stubs and no
+    /// loader uses. Nothing but padding and certificates may follow otherwise.
+    fn end(&self) -> Result<(u64, bool), Error> {
         let size = self.source.len()?;
         let last = self
             .headers
@@ -179,17 +180,34 @@ impl Edit {
         } else {
             size.saturating_sub(offset.saturating_add(len))
         };
-        let padding = stop.saturating_sub(last);
         let overlay = Error::Overlay {
             offset: last,
             len: size.saturating_sub(last),
         };
-        if padding > MAX_PADDING || behind >= 8 {
+        if behind >= 8 {
             return Err(overlay);
         }
-        let bytes = copy(&SourceAt::new(&self.source)?, "padding", last, padding)?;
-        if bytes.iter().all(|byte| *byte == 0) {
-            Ok(last)
+        let at = SourceAt::new(&self.source)?;
+        let is_padding = |from: u64, to: u64| -> Result<bool, Error> {
+            let len = to.saturating_sub(from);
+            Ok(len <= MAX_PADDING
+                && copy(&at, "padding", from, len)?
+                    .iter()
+                    .all(|byte| *byte == 0))
+        };
+        if is_padding(last, stop)? {
+            return Ok((last, false));
+        }
+        let symbols = self.headers.symbols;
+        let strings = symbols.saturating_add(self.headers.symbol_count.saturating_mul(18));
+        if symbols < last || strings.saturating_add(4) > stop {
+            return Err(overlay);
+        }
+        let len = copy(&at, "string table", strings, 4)?;
+        let len: [u8; 4] = len.as_slice().try_into().unwrap_or_default();
+        let strings_end = strings.saturating_add(u32::from_le_bytes(len).max(4).into());
+        if strings_end <= stop && is_padding(last, symbols)? && is_padding(strings_end, stop)? {
+            Ok((last, true))
         } else {
             Err(overlay)
         }

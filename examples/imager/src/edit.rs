@@ -1,11 +1,13 @@
 //! `imager edit`: change a finished UKI.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use pcr::{Bank, Dialect, Pcr11};
+use pcr::{Bank, Dialect, DocumentLayout, Pcr11, PhasePath};
 use serde_json::{Value, json};
-use uki::{Edit, Plan, Profile, SectionName, Source, Uki};
+use uki::{Edit, Plan, Profile, ProfileView, SectionName, Source, Uki};
 
 use crate::build_uki::phase_paths;
 use crate::cli::EditOptions;
@@ -22,6 +24,8 @@ use crate::{Error, assets};
 /// [`Error::Usage`] for sections that are not named right, [`Error::Input`] for a file that is neither a UKI nor an addon.
 pub fn edit(options: &EditOptions, progress: &Progress) -> Result<Value, Error> {
     let input = |error| Error::input("UKI or addon", &options.file, error);
+    // Before it is opened: opening a pipe waits for somebody who writes.
+    let meta = regular(&options.file)?;
     let file =
         File::open(&options.file).map_err(|source| Error::io("read", &options.file, source))?;
     let uki = Uki::read(file).map_err(input)?;
@@ -37,8 +41,15 @@ pub fn edit(options: &EditOptions, progress: &Progress) -> Result<Value, Error> 
     } else {
         Existing::Keep
     };
-    let result = options.output.as_ref().unwrap_or(&options.file);
-    let mut out = Output::create(result, 0o644, existing)?;
+    let (result, mode) = match &options.output {
+        Some(path) if path.exists() && existing == Existing::Replace => {
+            regular(path)?;
+            (path.clone(), 0o644)
+        }
+        Some(path) => (path.clone(), 0o644),
+        None => (in_place(&options.file)?, meta.permissions().mode() & 0o7777),
+    };
+    let mut out = Output::create(&result, mode, existing)?;
     let changes = changed(
         options,
         Edit::new(Source::file(&options.file)).map_err(input)?,
@@ -62,7 +73,8 @@ pub fn edit(options: &EditOptions, progress: &Progress) -> Result<Value, Error> 
                 options,
                 Edit::new(Source::file(&options.file)).map_err(input)?,
             )?;
-            let len = pcr::signature_document_len(&paths, &Bank::ALL, signer.public_key().bits());
+            let bits = signer.public_key().bits();
+            let len = |view: &ProfileView<'_>| policies_len(view, dialect, &paths, bits);
             let key = Source::bytes(signer.public_key().to_pem());
             with_policies(edit, &plan, key, len)
                 .plan()
@@ -139,7 +151,12 @@ fn changed(options: &EditOptions, mut edit: Edit) -> Result<Edit, Error> {
 }
 
 /// One key in the base, and room for policies in each profile; no others are left.
-fn with_policies(mut edit: Edit, plan: &Plan, key: Source, len: u64) -> Edit {
+fn with_policies(
+    mut edit: Edit,
+    plan: &Plan,
+    key: Source,
+    len: impl Fn(&ProfileView<'_>) -> u64,
+) -> Edit {
     let profiles = plan.profiles();
     let base = plan.base();
     for view in &profiles {
@@ -156,7 +173,40 @@ fn with_policies(mut edit: Edit, plan: &Plan, key: Source, len: u64) -> Edit {
     edit = edit.set(None, SectionName::PCRPKEY, key);
     profiles
         .iter()
-        .fold(edit, |edit, view| edit.pcrsig_len(view.index(), len))
+        .fold(edit, |edit, view| edit.pcrsig_len(view.index(), len(view)))
+}
+
+/// There are policies for each device tree and firmware that the stub may pick, and for picking none.
+fn policies_len(
+    view: &ProfileView<'_>,
+    dialect: Dialect,
+    paths: &[PhasePath],
+    key_bits: usize,
+) -> u64 {
+    let choices = |name: SectionName| match dialect.measures(name.as_str()) {
+        true => view.candidates(&name).count().saturating_add(1),
+        false => 1,
+    };
+    let hardware = choices(SectionName::DTBAUTO).saturating_mul(choices(SectionName::EFIFW));
+    DocumentLayout::new(paths, &Bank::ALL)
+        .key(key_bits)
+        .hardware_choices(hardware)
+        .len()
+}
+
+/// What the system says of a file, which must be a regular one.
+fn regular(path: &Path) -> Result<Metadata, Error> {
+    let meta = fs::metadata(path).map_err(|source| Error::io("read", path, source))?;
+    if meta.is_file() {
+        Ok(meta)
+    } else {
+        Err(Error::input("file", path, "it is not a regular file"))
+    }
+}
+
+/// The file itself, where a link leads to it: the link stays.
+fn in_place(path: &Path) -> Result<PathBuf, Error> {
+    fs::canonicalize(path).map_err(|source| Error::io("read", path, source))
 }
 
 /// `TEXT`, or the bytes of a file as `@FILE`.
@@ -181,6 +231,10 @@ fn target(text: &str) -> Result<(SectionName, Option<usize>), Error> {
         }
         None => (text, None),
     };
+    if matches!(name, "" | ".") {
+        let problem = format!("'{text}': a name is missing");
+        return Err(Error::usage("section", problem));
+    }
     let dotted = if name.starts_with('.') {
         name.to_owned()
     } else {
