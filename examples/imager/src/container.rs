@@ -3,9 +3,11 @@
 //! Formats: OCI image-spec 1.1 (layout, index, manifest, config) and the archive of `docker save`. Nothing is fetched,
 //! and layers are copied as they are, never unpacked.
 
+mod archive;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -14,7 +16,8 @@ use sha2::{Digest as _, Sha256};
 use crate::Error;
 use crate::arch::Arch;
 use crate::contents::Part;
-use crate::progress::Bar;
+
+pub(crate) use archive::header;
 
 /// Manifests and configs are a few KiB; a larger one is no manifest.
 const DOCUMENT_LIMIT: u64 = 4 << 20;
@@ -308,113 +311,6 @@ impl ContainerImage {
             },
         })
     }
-
-    /// Writes the image, with `created` as RFC 3339 text.
-    ///
-    /// # Errors
-    /// [`Error::Io`] and [`Error::Step`] when a layer cannot be read or the output not be written.
-    pub(crate) fn write(
-        &self,
-        out: &mut impl Write,
-        form: ArchiveForm,
-        arch: Arch,
-        reference: &str,
-        created: &str,
-        bar: &mut Bar,
-    ) -> Result<(), Error> {
-        let step = |source| Error::step("write the container image", source);
-        let diff_ids: Vec<String> = self
-            .layers
-            .iter()
-            .map(|layer| format!("sha256:{}", layer.diff_id))
-            .collect();
-        let config = json!({
-            "architecture": arch.name(),
-            "created": created,
-            "os": "linux",
-            "config": self.config,
-            "rootfs": { "type": "layers", "diff_ids": diff_ids },
-            "history": self.layers.iter().map(|_| json!({ "created": created })).collect::<Vec<_>>(),
-        })
-        .to_string();
-        let config_digest = hex(&Sha256::digest(&config));
-        let name = |digest: &str| match form {
-            ArchiveForm::Docker => format!("{digest}.tar.gz"),
-            ArchiveForm::Oci => blob_name(digest),
-        };
-
-        let mut archive = tar::Builder::new(out);
-        let small = |archive: &mut tar::Builder<_>, name: &str, text: &str| {
-            archive
-                .append_data(&mut header(text.len() as u64), name, text.as_bytes())
-                .map_err(step)
-        };
-        if form == ArchiveForm::Docker {
-            small(&mut archive, &format!("sha256:{config_digest}"), &config)?;
-        } else {
-            small(
-                &mut archive,
-                "oci-layout",
-                &json!({ "imageLayoutVersion": "1.0.0" }).to_string(),
-            )?;
-            let manifest = json!({
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                "config": {
-                    "mediaType": "application/vnd.oci.image.config.v1+json",
-                    "digest": format!("sha256:{config_digest}"),
-                    "size": config.len(),
-                },
-                "layers": self.layers.iter().map(|layer| json!({
-                    "mediaType": layer.media_type,
-                    "digest": format!("sha256:{}", layer.digest),
-                    "size": layer.len,
-                })).collect::<Vec<_>>(),
-            })
-            .to_string();
-            let digest = hex(&Sha256::digest(&manifest));
-            let index = json!({
-                "schemaVersion": 2,
-                "mediaType": "application/vnd.oci.image.index.v1+json",
-                "manifests": [{
-                    "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                    "digest": format!("sha256:{digest}"),
-                    "size": manifest.len(),
-                    "platform": { "architecture": arch.name(), "os": "linux" },
-                    "annotations": { "org.opencontainers.image.ref.name": reference },
-                }],
-            });
-            small(&mut archive, "index.json", &index.to_string())?;
-            small(&mut archive, &blob_name(&digest), &manifest)?;
-            small(&mut archive, &blob_name(&config_digest), &config)?;
-        }
-        let mut written = Vec::new();
-        for layer in &self.layers {
-            // Layers that are the same are stored once.
-            if written.contains(&&layer.digest) {
-                continue;
-            }
-            written.push(&layer.digest);
-            let part = Part::open(&layer.file, layer.start, layer.len)?;
-            archive
-                .append_data(&mut header(layer.len), name(&layer.digest), bar.watch(part))
-                .map_err(step)?;
-        }
-        if form == ArchiveForm::Docker {
-            let layers: Vec<String> = self
-                .layers
-                .iter()
-                .map(|layer| name(&layer.digest))
-                .collect();
-            let manifest = json!([{
-                "Config": format!("sha256:{config_digest}"),
-                "RepoTags": [reference],
-                "Layers": layers,
-            }]);
-            small(&mut archive, "manifest.json", &manifest.to_string())?;
-        }
-        archive.finish().map_err(step)
-    }
 }
 
 /// The manifest for this machine: the first that says so, or that says nothing and whose config does.
@@ -479,17 +375,6 @@ fn plain(path: &Path) -> PathBuf {
     path.components()
         .filter(|part| matches!(part, Component::Normal(_)))
         .collect()
-}
-
-/// Owner 0 and time 0, so that the same image gives the same archive.
-pub(crate) fn header(len: u64) -> tar::Header {
-    let mut header = tar::Header::new_ustar();
-    header.set_size(len);
-    header.set_mode(0o644);
-    header.set_mtime(0);
-    header.set_uid(0);
-    header.set_gid(0);
-    header
 }
 
 fn digest_range(file: &Path, start: u64, len: u64) -> Result<String, Error> {
