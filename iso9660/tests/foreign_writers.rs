@@ -272,19 +272,21 @@ fn files_over_four_gigabytes_are_one_item() {
     // Without content in the image: the writer is asked for the first blocks only.
     let len = (4 << 30) + 7;
     lab.file("tree/big", len);
+    // genisoimage writes no such files.
     let Some(head) = tool(
         lab.test,
         "sh",
         &[
             "-c",
-            "genisoimage -quiet -R -iso-level 3 tree 2>/dev/null | head -c 100000",
+            "command -v xorriso >/dev/null || exit 0
+             xorriso -as mkisofs -quiet -R -iso-level 3 -o - tree 2>/dev/null | head -c 400000",
         ],
         lab.folder.path(),
     ) else {
         return;
     };
     if head.is_empty() {
-        eprintln!("SKIPPED: {}: genisoimage not found", lab.test);
+        eprintln!("SKIPPED: {}: xorriso not found", lab.test);
         assert!(std::env::var_os("CI").is_none());
         return;
     }
