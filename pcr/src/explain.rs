@@ -246,17 +246,20 @@ pub enum Pcr11Explanation {
     NoKnownCause,
 }
 
+/// Causes in one line.
+fn write_causes(f: &mut fmt::Formatter<'_>, causes: &[impl fmt::Display]) -> fmt::Result {
+    for (index, cause) in causes.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "; " };
+        write!(f, "{separator}{cause}")?;
+    }
+    Ok(())
+}
+
 impl fmt::Display for Pcr11Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AsPredicted => f.write_str("as predicted"),
-            Self::Because(causes) => {
-                for (index, cause) in causes.iter().enumerate() {
-                    let separator = if index == 0 { "" } else { "; " };
-                    write!(f, "{separator}{cause}")?;
-                }
-                Ok(())
-            }
+            Self::Because(causes) => write_causes(f, causes),
             Self::NoKnownCause => f.write_str("none of the known causes fits"),
         }
     }

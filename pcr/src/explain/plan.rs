@@ -71,13 +71,7 @@ impl fmt::Display for PlanExplanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AsPredicted => f.write_str("as predicted"),
-            Self::Because(causes) => {
-                for (index, cause) in causes.iter().enumerate() {
-                    let separator = if index == 0 { "" } else { "; " };
-                    write!(f, "{separator}{cause}")?;
-                }
-                Ok(())
-            }
+            Self::Because(causes) => super::write_causes(f, causes),
             Self::NoKnownCause => f.write_str("none of the known causes fits"),
             Self::Undetermined => f.write_str("not predicted, so there is nothing to explain"),
         }
