@@ -20,6 +20,7 @@ mod listing;
 mod plan;
 mod report;
 mod source;
+mod threads;
 mod timestamp;
 mod tree;
 mod unique;

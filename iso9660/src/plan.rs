@@ -1,6 +1,9 @@
 //! A finished layout: where every byte of an image comes from.
 
+mod draft;
 mod file;
+mod kernel;
+mod pieces;
 mod reader;
 mod write;
 
@@ -96,25 +99,13 @@ impl Plan {
     ///
     /// [`Error::Source`] and [`Error::SourceChanged`] name the item whose content is not there.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize, Error> {
-        let mut reader = self.reader_at(offset);
-        let mut done = 0;
-        while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match reader.fill(rest)? {
-                0 => break,
-                n => done += n,
-            }
-        }
-        Ok(done)
+        PlanReader::new(self, offset).fill(buf)
     }
 
     /// A reader over the whole image.
     #[must_use]
     pub const fn reader(&self) -> PlanReader<'_> {
         PlanReader::new(self, 0)
-    }
-
-    const fn reader_at(&self, offset: u64) -> PlanReader<'_> {
-        PlanReader::new(self, offset)
     }
 }
 
@@ -136,10 +127,12 @@ impl Layout {
         self.push(offset, table.len(), Data::Table(Arc::clone(table)));
     }
 
-    /// Content of a known length. A plan as content is taken apart, so that its holes stay holes.
+    /// Content of a known length. A plan as content is taken apart, so that its holes stay holes, and
+    /// bytes are bytes.
     pub(crate) fn content(&mut self, offset: u64, len: u64, path: &Arc<[u8]>, source: &Source) {
         match &source.0 {
             Kind::Plan(plan) => self.plan(offset, plan),
+            Kind::Bytes(bytes) => self.bytes(offset, Arc::clone(bytes)),
             _ => self.push(
                 offset,
                 len,

@@ -9,8 +9,9 @@ use crate::error::{Error, text};
 
 /// The content of a file or partition: bytes whose length is known before they are read.
 ///
-/// Nothing is read when a source is made. The length of a file is taken when the image is planned;
-/// content that has another length when it is written is an error that names the item.
+/// Nothing is read when a source is made. The length of a file is taken when the image is planned, by
+/// [`Tree::from_dir`](crate::Tree::from_dir) when the directory is listed; content that has another
+/// length when it is written is an error that names the item.
 ///
 /// ```
 /// use iso9660::{Source, Tree};
@@ -31,7 +32,11 @@ type Open = dyn Fn() -> io::Result<Box<dyn Read + Send>> + Send + Sync;
 #[derive(Clone)]
 pub(crate) enum Kind {
     Bytes(Arc<[u8]>),
-    File(Arc<Path>),
+    File {
+        path: Arc<Path>,
+        /// The length, if it was taken already.
+        len: Option<u64>,
+    },
     Reader { len: u64, open: Arc<Open> },
     Plan(Arc<Plan>),
 }
@@ -46,7 +51,18 @@ impl Source {
     /// The content of a file on the host, opened when it is needed.
     #[must_use]
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Kind::File(path.into().into()))
+        Self(Kind::File {
+            path: path.into().into(),
+            len: None,
+        })
+    }
+
+    /// The content of a regular file on the host whose length is known.
+    pub(crate) fn measured_file(path: PathBuf, len: u64) -> Self {
+        Self(Kind::File {
+            path: path.into(),
+            len: Some(len),
+        })
     }
 
     /// Content of `len` bytes that `open` gives a reader on, each time from the beginning.
@@ -72,7 +88,8 @@ impl Source {
             Kind::Bytes(bytes) => Ok(bytes.len() as u64),
             Kind::Reader { len, .. } => Ok(*len),
             Kind::Plan(plan) => Ok(plan.len()),
-            Kind::File(file) => {
+            Kind::File { len: Some(len), .. } => Ok(*len),
+            Kind::File { path: file, .. } => {
                 let metadata = std::fs::metadata(file).map_err(unreadable)?;
                 if metadata.is_file() {
                     Ok(metadata.len())
@@ -86,11 +103,16 @@ impl Source {
         }
     }
 
+    /// Whether content can be read from the middle without reading what is before.
+    pub(crate) const fn reads_anywhere(&self) -> bool {
+        matches!(self.0, Kind::Bytes(_) | Kind::File { .. })
+    }
+
     /// A reader on the content from its beginning.
     pub(crate) fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         match &self.0 {
             Kind::Bytes(bytes) => Ok(Box::new(bytes.as_ref())),
-            Kind::File(path) => Ok(Box::new(std::fs::File::open(path)?)),
+            Kind::File { path, .. } => Ok(Box::new(std::fs::File::open(path)?)),
             Kind::Reader { open, .. } => open(),
             Kind::Plan(plan) => Ok(Box::new(plan.reader())),
         }
@@ -100,7 +122,7 @@ impl Source {
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
             (Kind::Bytes(a), Kind::Bytes(b)) => Arc::ptr_eq(a, b) || a == b,
-            (Kind::File(a), Kind::File(b)) => a == b,
+            (Kind::File { path: a, .. }, Kind::File { path: b, .. }) => a == b,
             (Kind::Reader { open: a, .. }, Kind::Reader { open: b, .. }) => Arc::ptr_eq(a, b),
             (Kind::Plan(a), Kind::Plan(b)) => Arc::ptr_eq(a, b),
             _ => false,
@@ -112,7 +134,7 @@ impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
             Kind::Bytes(bytes) => write!(f, "Source::bytes({} bytes)", bytes.len()),
-            Kind::File(path) => write!(f, "Source::file({path:?})"),
+            Kind::File { path, .. } => write!(f, "Source::file({path:?})"),
             Kind::Reader { len, .. } => write!(f, "Source::reader({len} bytes)"),
             Kind::Plan(plan) => write!(f, "Source::from(Plan of {} bytes)", plan.len()),
         }

@@ -1,5 +1,6 @@
 //! Where everything lies in the image.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -54,10 +55,10 @@ impl Image {
     pub fn plan(&self) -> Result<Plan, Error> {
         self.check_options()?;
         let esp = self.esp_volume()?;
-        let mut tree = self.tree.clone();
+        let mut tree = Cow::Borrowed(&self.tree);
         if let (Some(fat), Some(volume), true) = (&self.esp, &esp, self.esp_in_tree) {
             let possible = volume.cluster_len.is_multiple_of(BLOCK);
-            tree.show_esp(&fat.tree, possible)?;
+            tree.to_mut().show_esp(&fat.tree, possible)?;
         }
         let flat = Flat::new(&tree)?;
         drop(tree);
@@ -379,13 +380,13 @@ impl<'a> Builder<'a> {
         let descriptor = |placed: &Placed, is_joliet| {
             let root = placed.directories.first().copied().unwrap_or(0);
             let len = placed.namespace.directories.first().map_or(0, |d| d.len());
-            let mut record = Record {
+            let mut record = Vec::new();
+            Record {
                 identifier: &[0],
                 flags: record::DIRECTORY,
                 time: self.image.time.record(),
-                system_use: &[],
             }
-            .to_bytes();
+            .append(&[], &mut record);
             record::place(&mut record, 0, block(root), block(len));
             Descriptor {
                 is_joliet,

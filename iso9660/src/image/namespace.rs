@@ -186,6 +186,7 @@ impl Writer<'_> {
         links: &mut usize,
     ) -> Result<Directory, Error> {
         let mut out = Directory::default();
+        let mut entries = Vec::new();
         let Some(directory) = self.flat.directories.get(index) else {
             return Ok(out);
         };
@@ -193,53 +194,58 @@ impl Writer<'_> {
             let Some(own) = self.flat.directories.get(target) else {
                 continue;
             };
-            let mut entries = Vec::new();
+            entries.clear();
             if self.rock_ridge {
                 let is_root = index == 0 && identifier == &[0];
-                entries.extend(is_root.then(rock_ridge::marker));
-                entries.extend(self.directory_posix(target).entries());
-                entries.extend(is_root.then(rock_ridge::reference));
+                if is_root {
+                    entries.extend(rock_ridge::MARKER);
+                }
+                self.directory_posix(target).append(&mut entries);
+                if is_root {
+                    entries.extend(rock_ridge::reference());
+                }
             }
             let record = Record {
                 identifier,
                 flags: record::DIRECTORY,
                 time: self.time(&own.attributes),
-                system_use: &[],
             };
-            out.push(record, &entries, Points::Directory(target));
+            out.push(&record, &entries, Points::Directory(target));
         }
         for named in named {
-            self.child(&directory.path, named, &mut out, links)?;
+            entries.clear();
+            let points = self.child(&directory.path, named, &mut entries, links)?;
+            self.records(named, &entries, points, &mut out);
         }
         Ok(out)
     }
 
+    /// Appends the system use entries of a child; answers where it points and in how many parts.
     fn child(
         &self,
         directory: &[u8],
         named: &Named<'_>,
-        out: &mut Directory,
+        entries: &mut Vec<u8>,
         links: &mut usize,
-    ) -> Result<(), Error> {
+    ) -> Result<(Points, u64), Error> {
         let child = named.child;
         let attributes = &child.attributes;
-        let hidden = if attributes.hidden { record::HIDDEN } else { 0 };
-        let mut flags = hidden;
-        let mut parts = vec![Points::Empty];
         let mut sl = Vec::new();
+        let mut points = (Points::Empty, 1);
         let posix = match &child.target {
             Target::Directory(index) => {
-                flags |= record::DIRECTORY;
-                parts = vec![Points::Directory(*index)];
+                points.0 = Points::Directory(*index);
                 self.directory_posix(*index)
             }
             Target::File(index) => {
                 let file = self.flat.files.get(*index);
                 let (len, links) = file.map_or((0, 1), |f| (f.len, f.links));
-                let count = self.parts(directory, child, len)?;
+                points.1 = self.parts(directory, child, len)?;
                 if len > 0 {
-                    let part = |part| Points::File { file: *index, part };
-                    parts = (0..count).map(part).collect();
+                    points.0 = Points::File {
+                        file: *index,
+                        part: 0,
+                    };
                 }
                 let serial = self.flat.directories.len() + index;
                 let is_program = attributes.mode.is_some_and(|mode| mode & 0o111 != 0);
@@ -265,24 +271,40 @@ impl Writer<'_> {
                 self.posix(attributes, kind, 1, serial)
             }
         };
-        let mut entries = Vec::new();
         if self.rock_ridge {
-            entries.extend(posix.entries());
-            entries.extend(rock_ridge::name(&child.name));
-            entries.extend(sl);
+            posix.append(entries);
+            rock_ridge::append_name(&child.name, entries);
+            entries.extend(sl.iter().flatten());
         }
-        let last = parts.len() - 1;
-        for (i, points) in parts.into_iter().enumerate() {
-            let more = if i < last { record::MULTI_EXTENT } else { 0 };
+        Ok(points)
+    }
+
+    /// Adds the records of a child, one for each part.
+    fn records(
+        &self,
+        named: &Named<'_>,
+        entries: &[u8],
+        (points, parts): (Points, u64),
+        out: &mut Directory,
+    ) {
+        let attributes = &named.child.attributes;
+        let mut flags = if attributes.hidden { record::HIDDEN } else { 0 };
+        if matches!(points, Points::Directory(_)) {
+            flags |= record::DIRECTORY;
+        }
+        for part in 0..parts {
+            let is_last = part + 1 == parts;
             let record = Record {
                 identifier: &named.identifier,
-                flags: flags | more,
+                flags: flags | if is_last { 0 } else { record::MULTI_EXTENT },
                 time: self.time(attributes),
-                system_use: &[],
             };
-            out.push(record, &entries, points);
+            let points = match points {
+                Points::File { file, .. } => Points::File { file, part },
+                other => other,
+            };
+            out.push(&record, entries, points);
         }
-        Ok(())
     }
 
     /// Parts of a file of this length.
@@ -309,11 +331,7 @@ impl Writer<'_> {
     fn directory_posix(&self, index: usize) -> Posix {
         let directory = self.flat.directories.get(index);
         let attributes = directory.map_or_else(Attributes::default, |d| d.attributes.clone());
-        let children = directory.map_or(&[][..], |d| &d.children);
-        let below = children
-            .iter()
-            .filter(|c| matches!(c.target, Target::Directory(_)))
-            .count();
+        let below = directory.map_or(0, |d| d.subdirectories);
         let links = u32::try_from(below + 2).unwrap_or(u32::MAX);
         let kind = (rock_ridge::TYPE_DIRECTORY, 0o555);
         self.posix(&attributes, kind, links, index)

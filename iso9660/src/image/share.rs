@@ -92,7 +92,8 @@ fn same_content(a: &Source, b: &Source, path: &[u8]) -> bool {
 #[cfg(unix)]
 fn is_one_file(a: &Source, b: &Source) -> bool {
     use std::os::unix::fs::MetadataExt as _;
-    let (source::Kind::File(a), source::Kind::File(b)) = (&a.0, &b.0) else {
+    let (source::Kind::File { path: a, .. }, source::Kind::File { path: b, .. }) = (&a.0, &b.0)
+    else {
         return false;
     };
     let number = |path| {

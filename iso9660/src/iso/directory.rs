@@ -24,31 +24,32 @@ pub(crate) struct Directory {
     continuation: Continuation,
     places: Vec<(usize, Points)>,
     patches: Vec<Patch>,
+    /// Memory for the system use of one record.
+    system_use: Vec<u8>,
 }
 
 impl Directory {
-    /// Adds a record; `entries` are its system use entries.
-    pub(crate) fn push(&mut self, record: Record<'_>, entries: &[Vec<u8>], points: Points) {
-        let room = record::MAX_LEN - record::base_len(record.identifier.len());
-        let (system_use, patch) = pack(entries, room, &mut self.continuation);
-        let record = Record {
-            identifier: record.identifier,
-            flags: record.flags,
-            time: record.time,
-            system_use: &system_use,
-        };
+    /// Adds a record; `entries` are its system use entries, one behind the other.
+    pub(crate) fn push(&mut self, record: &Record<'_>, entries: &[u8], points: Points) {
+        let base_len = record::base_len(record.identifier.len());
+        let mut system_use = std::mem::take(&mut self.system_use);
+        system_use.clear();
+        let room = record::MAX_LEN - base_len;
+        let patch = pack(entries, room, &mut self.continuation, &mut system_use);
+        let len = base_len + system_use.len().next_multiple_of(2);
         // A record does not cross a block.
-        if self.bytes.len() % BLOCK_LEN + record.len() > BLOCK_LEN {
+        if self.bytes.len() % BLOCK_LEN + len > BLOCK_LEN {
             let end = self.bytes.len().next_multiple_of(BLOCK_LEN);
             self.bytes.resize(end, 0);
         }
         let at = self.bytes.len();
-        self.bytes.extend(record.to_bytes());
+        record.append(&system_use, &mut self.bytes);
         self.places.push((at, points));
         if let Some(mut patch) = patch {
-            patch.at += at + record::base_len(record.identifier.len());
+            patch.at += at + base_len;
             self.patches.push(patch);
         }
+        self.system_use = system_use;
     }
 
     /// Data length: whole blocks.

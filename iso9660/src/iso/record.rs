@@ -1,6 +1,6 @@
 //! Directory records (ECMA-119 9.1).
 
-use crate::field::{Fields, both32};
+use crate::field::both32;
 
 pub(crate) const HIDDEN: u8 = 0x01;
 pub(crate) const DIRECTORY: u8 = 0x02;
@@ -20,7 +20,6 @@ pub(crate) struct Record<'a> {
     pub(crate) identifier: &'a [u8],
     pub(crate) flags: u8,
     pub(crate) time: [u8; 7],
-    pub(crate) system_use: &'a [u8],
 }
 
 /// Length of a record without its system use, which is even.
@@ -29,20 +28,23 @@ pub(crate) const fn base_len(identifier_len: usize) -> usize {
 }
 
 impl Record<'_> {
-    pub(crate) fn len(&self) -> usize {
-        base_len(self.identifier.len()) + self.system_use.len().next_multiple_of(2)
-    }
-
-    pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Fields::new(self.len());
-        out.le(0, 1, self.len() as u64);
-        out.put(18, &self.time);
-        out.put(25, &[self.flags]);
-        out.both16(28, 1);
-        out.le(32, 1, self.identifier.len() as u64);
-        out.put(HEAD_LEN, self.identifier);
-        out.put(base_len(self.identifier.len()), self.system_use);
-        out.into_bytes()
+    /// Appends the record with its system use.
+    pub(crate) fn append(&self, system_use: &[u8], out: &mut Vec<u8>) {
+        let base_len = base_len(self.identifier.len());
+        let len = base_len + system_use.len().next_multiple_of(2);
+        let end = out.len() + len;
+        out.push(u8::try_from(len).unwrap_or(u8::MAX));
+        // Extended attributes; block and length of the extent come later.
+        out.extend([0; 17]);
+        out.extend(self.time);
+        // Interleaving; the volume's number in its set.
+        out.extend([self.flags, 0, 0]);
+        out.extend([1, 0, 0, 1]);
+        out.push(u8::try_from(self.identifier.len()).unwrap_or(u8::MAX));
+        out.extend(self.identifier);
+        out.resize(end - (len - base_len), 0);
+        out.extend(system_use);
+        out.resize(end, 0);
     }
 }
 

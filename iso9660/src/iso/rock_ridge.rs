@@ -24,25 +24,22 @@ pub(crate) struct Posix {
 }
 
 impl Posix {
-    /// PX and TF.
-    pub(crate) fn entries(&self) -> Vec<Vec<u8>> {
-        let mut px = b"PX\x2C\x01".to_vec();
+    /// Appends PX and TF.
+    pub(crate) fn append(&self, out: &mut Vec<u8>) {
+        out.extend(b"PX\x2C\x01");
         for value in [self.mode, self.links, self.uid, self.gid, self.serial] {
-            px.extend(both32(value));
+            out.extend(both32(value));
         }
         // Modification, access, attributes.
-        let mut tf = b"TF\x1A\x01\x0E".to_vec();
+        out.extend(b"TF\x1A\x01\x0E");
         for _ in 0..3 {
-            tf.extend(self.time);
+            out.extend(self.time);
         }
-        vec![px, tf]
     }
 }
 
 /// SP, for the root's "." only.
-pub(crate) fn marker() -> Vec<u8> {
-    b"SP\x07\x01\xBE\xEF\0".to_vec()
-}
+pub(crate) const MARKER: &[u8] = b"SP\x07\x01\xBE\xEF\0";
 
 /// ER, for the root's "." only.
 pub(crate) fn reference() -> Vec<u8> {
@@ -63,19 +60,14 @@ pub(crate) fn reference() -> Vec<u8> {
     out
 }
 
-/// NM, as many as the name needs.
-pub(crate) fn name(name: &[u8]) -> Vec<Vec<u8>> {
-    let parts = name.chunks(NAME_PART);
-    let last = parts.len().saturating_sub(1);
-    parts
-        .enumerate()
-        .map(|(i, part)| {
-            let len = u8::try_from(5 + part.len()).unwrap_or(0);
-            let mut out = vec![b'N', b'M', len, 1, u8::from(i < last)];
-            out.extend(part);
-            out
-        })
-        .collect()
+/// Appends NM, as many as the name needs.
+pub(crate) fn append_name(name: &[u8], out: &mut Vec<u8>) {
+    let mut parts = name.chunks(NAME_PART).peekable();
+    while let Some(part) = parts.next() {
+        let len = u8::try_from(5 + part.len()).unwrap_or(0);
+        out.extend([b'N', b'M', len, 1, u8::from(parts.peek().is_some())]);
+        out.extend(part);
+    }
 }
 
 /// The continuation area of one directory: the blocks right behind it, shared by its records.
@@ -116,53 +108,50 @@ fn ce() -> Vec<u8> {
     out
 }
 
-/// Packs entries into `room` bytes; what does not fit goes to the continuation area. The patch, if
-/// any, counts from the beginning of the answer.
+/// Packs entries, one behind the other, into `room` bytes of `out`; what does not fit goes to the
+/// continuation area. The patch, if any, counts from the beginning of what was appended.
 pub(crate) fn pack(
-    entries: &[Vec<u8>],
+    entries: &[u8],
     room: usize,
     continuation: &mut Continuation,
-) -> (Vec<u8>, Option<Patch>) {
-    let (mut out, rest) = fill(entries, room);
-    let patch = (!rest.is_empty()).then(|| {
-        let at = out.len();
+    out: &mut Vec<u8>,
+) -> Option<Patch> {
+    let (now, rest) = fill(entries, room);
+    out.extend(now);
+    (!rest.is_empty()).then(|| {
         out.extend(ce());
-        continuation.add(rest, at)
-    });
-    (out, patch)
+        continuation.add(rest, now.len())
+    })
 }
 
-/// As many entries as fit; room for a CE is kept unless all fit.
-fn fill(entries: &[Vec<u8>], room: usize) -> (Vec<u8>, &[Vec<u8>]) {
-    let total: usize = entries.iter().map(Vec::len).sum();
-    if total <= room {
-        return (entries.concat(), &[]);
+/// As many entries as fit, and the others; room for a CE is kept unless all fit.
+fn fill(entries: &[u8], room: usize) -> (&[u8], &[u8]) {
+    if entries.len() <= room {
+        return (entries, &[]);
     }
     let room = room.saturating_sub(CE_LEN);
     let mut used = 0;
-    let fitting = entries
-        .iter()
-        .take_while(|entry| {
-            used += entry.len();
-            used <= room
-        })
-        .count();
-    let (now, later) = entries.split_at(fitting);
-    (now.concat(), later)
+    // The third byte of an entry is its length.
+    while let Some(&len) = entries.get(used + 2) {
+        if used + usize::from(len) > room {
+            break;
+        }
+        used += usize::from(len);
+    }
+    entries.split_at(used)
 }
 
 impl Continuation {
     /// Puts entries into areas that do not cross blocks; answers the patch of the CE at `at`.
-    fn add(&mut self, entries: &[Vec<u8>], at: usize) -> Patch {
-        let total: usize = entries.iter().map(Vec::len).sum();
+    fn add(&mut self, entries: &[u8], at: usize) -> Patch {
         let left = BLOCK_LEN - self.bytes.len() % BLOCK_LEN;
-        if total > left {
+        if entries.len() > left {
             let end = self.bytes.len().next_multiple_of(BLOCK_LEN);
             self.bytes.resize(end, 0);
         }
         let to = self.bytes.len();
         let (now, later) = fill(entries, BLOCK_LEN);
-        self.bytes.extend(&now);
+        self.bytes.extend(now);
         let len = now.len();
         if later.is_empty() {
             return Patch { at, to, len };
@@ -185,18 +174,20 @@ mod tests {
 
     #[test]
     fn a_name_of_255_bytes_takes_two_entries() {
-        let made = name(&[b'n'; 255]);
-        assert_eq!(made.len(), 2);
-        assert_eq!((made[0].len(), made[0][4]), (255, 1));
-        assert_eq!((made[1].len(), made[1][4]), (10, 0));
+        let mut made = Vec::new();
+        append_name(&[b'n'; 255], &mut made);
+        let (first, second) = made.split_at(255);
+        assert_eq!(first[..5], [b'N', b'M', 255, 1, 1]);
+        assert_eq!(second[..5], [b'N', b'M', 10, 1, 0]);
+        assert_eq!(second[5..], [b'n'; 5]);
     }
 
     #[test]
     fn areas_do_not_cross_blocks_and_chain_when_they_must() {
         let mut continuation = Continuation::default();
-        let entries = vec![vec![7; 255]; 20];
-        let (inline, patch) = pack(&entries, 100, &mut continuation);
-        let patch = patch.unwrap();
+        let entries = [255; 255].repeat(20);
+        let mut inline = Vec::new();
+        let patch = pack(&entries, 100, &mut continuation, &mut inline).unwrap();
         assert_eq!((inline.len(), patch.at, patch.to), (28, 0, 0));
         assert_eq!(patch.len, 7 * 255 + 28);
         assert_eq!(continuation.patches.len(), 2);

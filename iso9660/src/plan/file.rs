@@ -1,18 +1,25 @@
-//! Writing a plan to a file, with what the file system can do.
+//! Writing a plan to a file: by several threads, with what the file system can do.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Seek as _, SeekFrom};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use super::Plan;
-use super::write::Output;
+use super::draft::Draft;
+use super::pieces::Pieces;
+use super::write::Buffer;
 use crate::error::Error;
+use crate::threads::on_threads;
+
+/// What went wrong, and at which offset of the image.
+pub(super) type Failure = (u64, Error);
 
 impl Plan {
     /// Writes the image to a file that appears under its name only when it is complete; what had
     /// the name before stays until then. Long runs of zeros and the holes of large files become
-    /// holes, and large files are shared or copied inside the kernel where the file system can do
-    /// that.
+    /// holes, and large files are shared where the file system can do that. The rest is copied by
+    /// up to four threads.
     ///
     /// A device or pipe is written in place.
     ///
@@ -54,204 +61,81 @@ impl Plan {
         }
     }
 
-    /// Writes the image to an empty regular file that is already open, with holes and shared
-    /// extents as [`Plan::write_file`]. For callers that name their files themselves.
+    /// Writes the image to a regular file that is already open, with holes and shared extents as
+    /// [`Plan::write_file`]; what the file held before is lost. For callers that name their files
+    /// themselves.
     ///
     /// # Errors
     ///
     /// As [`Plan::write_to`].
     pub fn write_to_file(&self, file: &File) -> Result<(), Error> {
-        self.write_output(&mut Sparse { file })?;
-        file.set_len(self.len()).map_err(|source| Error::Output {
-            offset: self.len(),
-            source,
-        })
-    }
-}
-
-/// A file that can have holes.
-struct Sparse<'a> {
-    file: &'a File,
-}
-
-impl Output for Sparse<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
-    }
-
-    fn skip(&mut self, len: u64) -> io::Result<bool> {
-        let by = i64::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
-        self.file.seek(SeekFrom::Current(by))?;
-        Ok(true)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn copy(&mut self, mut from: &File, len: u64) -> io::Result<u64> {
-        // Of a file that has become shorter only what there is; the caller notices the rest.
-        let len = len.min(from.metadata()?.len());
-        let mut done = 0;
-        while done < len {
-            let (start, end) = next_data(from, done, len);
-            if self.skip(start - done)? {
-                done = start;
-            }
-            from.seek(SeekFrom::Start(done))?;
-            let copied = self.copy_data(from, end - done)?;
-            done += copied;
-            if done < end {
-                break;
-            }
+        self.check_empty_content()?;
+        let failed = |offset| move |source| Error::Output { offset, source };
+        let pieces = Mutex::new(Pieces::new(self, file).map_err(failed(0))?);
+        let results = on_threads(|| self.write_pieces(&pieces, file));
+        // Pieces are handed out in order, so the first failure is always among these.
+        let failures = results.into_iter().filter_map(Result::err);
+        if let Some((_, error)) = failures.min_by_key(|(offset, _)| *offset) {
+            return Err(error);
         }
-        from.seek(SeekFrom::Start(done))?;
-        Ok(done)
+        let len = self.len();
+        file.set_len(len).map_err(failed(len))?;
+        let mut file = file;
+        file.seek(SeekFrom::Start(len)).map_err(failed(len))?;
+        Ok(())
     }
 
-    #[cfg(not(target_os = "linux"))]
-    fn copy(&mut self, _: &File, _: u64) -> io::Result<u64> {
-        Ok(0)
-    }
-}
-
-impl Sparse<'_> {
-    /// Copies from the place where a file is, inside the kernel; answers how much was copied.
-    #[cfg(target_os = "linux")]
-    fn copy_data(&self, from: &File, len: u64) -> io::Result<u64> {
-        use rustix::io::Errno;
-        let mut done = 0;
-        while done < len {
-            // The kernel takes at most 2 GiB at a time.
-            let chunk = usize::try_from((len - done).min(1 << 30)).unwrap_or(1 << 30);
-            match rustix::fs::copy_file_range(from, None, self.file, None, chunk) {
-                Ok(0) => break,
-                Ok(n) => done += n as u64,
-                Err(Errno::INTR) => {}
-                Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
-                    return Err(error.into());
-                }
-                // Not possible here, or an error that plain reading and writing will tell apart.
-                Err(_) => break,
+    /// Writes pieces until there are no more.
+    fn write_pieces(&self, pieces: &Mutex<Pieces<'_>>, file: &File) -> Result<(), Failure> {
+        let next = || {
+            let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
+            pieces.next()
+        };
+        let mut reader = self.reader();
+        let mut buffer = Buffer::new();
+        let stop = |failure| {
+            let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
+            pieces.stop();
+            failure
+        };
+        while let Some(piece) = next().map_err(stop)? {
+            let mut at = piece.start;
+            reader.go_to(at);
+            while at < piece.end {
+                let bytes = buffer.get(piece.end - at);
+                let written = match reader.fill(bytes) {
+                    Ok(_) => write_at(file, bytes, at).map_err(|source| Error::Output {
+                        offset: at,
+                        source,
+                    }),
+                    Err(error) => Err(error),
+                };
+                written.map_err(|error| stop((at, error)))?;
+                at += bytes.len() as u64;
             }
-        }
-        Ok(done)
-    }
-}
-
-/// Where the next data of a file begins and ends, between `from` and `len`; all of it where the file
-/// system does not tell.
-#[cfg(target_os = "linux")]
-fn next_data(file: &File, from: u64, len: u64) -> (u64, u64) {
-    use rustix::fs::{SeekFrom, seek};
-    let start = match seek(file, SeekFrom::Data(from)) {
-        Ok(start) => start.clamp(from, len),
-        // No data from here on.
-        Err(rustix::io::Errno::NXIO) => len,
-        Err(_) => return (from, len),
-    };
-    let end = seek(file, SeekFrom::Hole(start)).map_or(len, |end| end.clamp(start, len));
-    (start, end)
-}
-
-/// A file that has no name yet, or one that no one looks for.
-struct Draft {
-    file: File,
-    /// The name it has until it is finished, if it needs one.
-    name: Option<PathBuf>,
-}
-
-impl Draft {
-    fn new(target: &Path) -> io::Result<Self> {
-        if let Some(file) = nameless(directory(target)) {
-            return Ok(Self { file, name: None });
-        }
-        let name = free_name(target, |name| {
-            OpenOptions::new().write(true).create_new(true).open(name)
-        })?;
-        Ok(Self {
-            file: name.1,
-            name: Some(name.0),
-        })
-    }
-
-    /// Gives the file its name, replacing what has it.
-    fn publish(mut self, target: &Path) -> io::Result<()> {
-        if self.name.is_none() {
-            if give_name(&self.file, target).is_ok() {
-                return Ok(());
-            }
-            let (name, ()) = free_name(target, |name| give_name(&self.file, name))?;
-            self.name = Some(name);
-        }
-        if let Some(name) = &self.name {
-            fs::rename(name, target)?;
-            self.name = None;
         }
         Ok(())
     }
 }
 
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if let Some(name) = &self.name {
-            // Nothing can be done about a draft that cannot be removed.
-            let _ = fs::remove_file(name);
-        }
-    }
+#[cfg(unix)]
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
-/// The directory a file stands in.
-fn directory(target: &Path) -> &Path {
-    match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
-}
-
-/// The first name beside the target that `make` can make.
-fn free_name<T>(
-    target: &Path,
-    mut make: impl FnMut(&Path) -> io::Result<T>,
-) -> io::Result<(PathBuf, T)> {
-    let file_name = target.file_name().unwrap_or_default().to_string_lossy();
-    // Names are 255 bytes at most; the draft's has to be its own, not the target's.
-    let short: String = file_name.chars().take(40).collect();
-    let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
-    for n in 0..1000 {
-        let name = directory(target).join(format!(".{short}.{}-{n}.part", std::process::id()));
-        match make(&name) {
-            Ok(made) => return Ok((name, made)),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => last = e,
+#[cfg(windows)]
+fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    use std::os::windows::fs::FileExt as _;
+    while !bytes.is_empty() {
+        match file.seek_write(bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(n) => {
+                offset += n as u64;
+                bytes = bytes.get(n..).unwrap_or(&[]);
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
     }
-    Err(last)
-}
-
-/// A file without a name, which vanishes with the process however that ends.
-#[cfg(target_os = "linux")]
-fn nameless(directory: &Path) -> Option<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o666);
-    rustix::fs::open(directory, flags, mode)
-        .ok()
-        .map(File::from)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn nameless(_: &Path) -> Option<File> {
-    None
-}
-
-#[cfg(target_os = "linux")]
-fn give_name(file: &File, name: &Path) -> io::Result<()> {
-    use rustix::fs::{AtFlags, CWD};
-    use std::os::fd::AsRawFd as _;
-    let open = format!("/proc/self/fd/{}", file.as_raw_fd());
-    rustix::fs::linkat(CWD, open, CWD, name, AtFlags::SYMLINK_FOLLOW)?;
     Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-fn give_name(_: &File, _: &Path) -> io::Result<()> {
-    Err(io::Error::from(io::ErrorKind::Unsupported))
 }

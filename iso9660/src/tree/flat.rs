@@ -22,6 +22,8 @@ pub(crate) struct Directory {
     pub(crate) attributes: Attributes,
     /// By the bytes of their names.
     pub(crate) children: Vec<Child>,
+    /// How many of the children are directories.
+    pub(crate) subdirectories: usize,
 }
 
 pub(crate) struct Child {
@@ -72,13 +74,14 @@ impl Flat {
             depth: 1,
             attributes: root.map(|n| n.attributes.clone()).unwrap_or_default(),
             children: Vec::new(),
+            subdirectories: 0,
         });
         let mut links = Vec::new();
         let mut at = 0;
         while let (Some(&node), Some(directory)) = (nodes.get(at), flat.directories.get(at)) {
             let (path, depth) = (directory.path.clone(), directory.depth);
             let entries = tree.children(node).into_iter().flatten();
-            let mut children = Vec::new();
+            let (mut children, mut subdirectories) = (Vec::new(), 0);
             for (name, &id) in entries {
                 let Some(node) = tree.nodes.get(id) else {
                     continue;
@@ -93,7 +96,9 @@ impl Flat {
                             depth: depth + 1,
                             attributes: node.attributes.clone(),
                             children: Vec::new(),
+                            subdirectories: 0,
                         });
+                        subdirectories += 1;
                         Target::Directory(flat.directories.len() - 1)
                     }
                     Kind::Content(Content::File { source, in_esp }) => {
@@ -127,6 +132,7 @@ impl Flat {
             }
             if let Some(directory) = flat.directories.get_mut(at) {
                 directory.children = children;
+                directory.subdirectories = subdirectories;
             }
             at += 1;
         }

@@ -1,0 +1,197 @@
+//! The work of writing a plan to a file, cut into pieces for several threads.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+use super::file::Failure;
+use super::kernel::{Sharing, allocate, next_data};
+use super::write::BUFFER_LEN;
+use super::{Data, Plan, Segment};
+use crate::error::{Error, text};
+use crate::source::Kind;
+
+/// Length of a piece, and of zeros and files that get treatment of their own from this length on.
+const PIECE_LEN: u64 = BUFFER_LEN as u64;
+
+/// Hands out what is to be written, in the order of the image. Everything between the pieces is
+/// zero or shared, and not written at all.
+pub(super) struct Pieces<'a> {
+    plan: &'a Plan,
+    file: &'a File,
+    sharing: Sharing,
+    /// The next segment that was not looked at.
+    segment: usize,
+    /// A large file that is being handed out.
+    large: Option<Large>,
+    /// A run of bytes that is being handed out.
+    run: Range<u64>,
+}
+
+/// A large file of the host, whose holes are left out.
+struct Large {
+    content: File,
+    /// Where it begins in the image.
+    offset: u64,
+    len: u64,
+    /// What was handed out of it.
+    done: u64,
+}
+
+impl<'a> Pieces<'a> {
+    /// The file is empty afterwards, and remains so until pieces are taken.
+    pub(super) fn new(plan: &'a Plan, file: &'a File) -> io::Result<Self> {
+        let sharing = plan.segments.iter().find_map(|segment| {
+            let from = File::open(large_file(segment)?.1).ok()?;
+            Some(Sharing::find_out(&from, file))
+        });
+        // Not of an empty file: ext4 takes that for the replacement of its content, which it then puts
+        // onto the disk when the file is closed.
+        if file.metadata()?.len() > 0 {
+            file.set_len(0)?;
+        }
+        Ok(Self {
+            plan,
+            file,
+            sharing: sharing.unwrap_or_default(),
+            segment: 0,
+            large: None,
+            run: 0..0,
+        })
+    }
+
+    /// Hands out nothing more.
+    pub(super) fn stop(&mut self) {
+        self.segment = self.plan.segments.len();
+        self.large = None;
+        self.run = 0..0;
+    }
+
+    /// The next piece: up to the next multiple of its length in the image, where the page cache can
+    /// take it in one go. A reader's content is one piece, since it is read from its beginning.
+    pub(super) fn next(&mut self) -> Result<Option<Range<u64>>, Failure> {
+        while self.run.is_empty() {
+            if let Some(large) = &mut self.large {
+                match large.next_run() {
+                    Some(run) => self.run = run,
+                    None => self.large = None,
+                }
+            } else {
+                let Some(segment) = self.plan.segments.get(self.segment) else {
+                    return Ok(None);
+                };
+                self.segment += 1;
+                let start = segment.offset;
+                let end = start.saturating_add(segment.len);
+                match Treatment::of(segment) {
+                    Treatment::Whole => return Ok(Some(start..end)),
+                    Treatment::Large => self.begin_large(segment)?,
+                    Treatment::Plain => self.run = start..self.end_of_run(end),
+                }
+            }
+            let run = &self.run;
+            allocate(self.file, run).map_err(|source| {
+                let offset = run.start;
+                (offset, Error::Output { offset, source })
+            })?;
+        }
+        let start = self.run.start;
+        let end = (start - start % PIECE_LEN)
+            .saturating_add(PIECE_LEN)
+            .min(self.run.end);
+        self.run.start = end;
+        Ok(Some(start..end))
+    }
+
+    /// Adds the segments that follow closely and need no treatment of their own.
+    fn end_of_run(&mut self, mut end: u64) -> u64 {
+        while let Some(next) = self.plan.segments.get(self.segment) {
+            let gap = next.offset.saturating_sub(end);
+            if gap >= PIECE_LEN || !matches!(Treatment::of(next), Treatment::Plain) {
+                break;
+            }
+            end = next.offset.saturating_add(next.len);
+            self.segment += 1;
+        }
+        end
+    }
+
+    /// Opens a large file and shares of it what can be shared.
+    fn begin_large(&mut self, segment: &Segment) -> Result<(), Failure> {
+        let Some((path, host)) = large_file(segment) else {
+            return Ok(());
+        };
+        let unreadable = |source| {
+            let path = text(path);
+            (segment.offset, Error::Source { path, source })
+        };
+        let content = File::open(host).map_err(unreadable)?;
+        let found = content.metadata().map_err(unreadable)?.len();
+        if found != segment.len {
+            let changed = Error::SourceChanged {
+                path: text(path),
+                planned: segment.len,
+                found: Some(found),
+            };
+            return Err((segment.offset, changed));
+        }
+        let done = self
+            .sharing
+            .share(&content, self.file, segment.offset, segment.len)
+            .map_err(|source| {
+                let offset = segment.offset;
+                (offset, Error::Output { offset, source })
+            })?;
+        self.large = Some(Large {
+            content,
+            offset: segment.offset,
+            len: segment.len,
+            done,
+        });
+        Ok(())
+    }
+}
+
+impl Large {
+    /// The next run of data.
+    fn next_run(&mut self) -> Option<Range<u64>> {
+        if self.done >= self.len {
+            return None;
+        }
+        let data = next_data(&self.content, self.done, self.len);
+        self.done = data.end;
+        Some(self.offset + data.start..self.offset + data.end)
+    }
+}
+
+/// Name and place of a file of the host whose holes and blocks are worth a look.
+fn large_file(segment: &Segment) -> Option<(&[u8], &Path)> {
+    match &segment.data {
+        Data::Content { path, source } if segment.len >= PIECE_LEN => match &source.0 {
+            Kind::File { path: host, .. } => Some((path, host)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// How a segment is written.
+enum Treatment {
+    /// By one thread from its beginning to its end.
+    Whole,
+    /// As [`large_file`].
+    Large,
+    /// In pieces, together with its neighbours.
+    Plain,
+}
+
+impl Treatment {
+    fn of(segment: &Segment) -> Self {
+        match &segment.data {
+            Data::Content { source, .. } if !source.reads_anywhere() => Self::Whole,
+            _ if large_file(segment).is_some() => Self::Large,
+            _ => Self::Plain,
+        }
+    }
+}
