@@ -37,12 +37,27 @@ pub(crate) struct Case {
     work: Work,
 }
 
+/// What our row may take at full size.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) time: Time,
+    /// Peak memory in MiB.
+    pub(crate) memory: u64,
+}
+
+/// A limit of elapsed time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Time {
+    /// As a multiple of the floor's.
+    Floors(f64),
+    Seconds(f64),
+}
+
 /// Rows that are compared with each other.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) title: &'static str,
-    /// Limit of our time as a multiple of the floor's, and of our memory in MiB.
-    pub(crate) budget: Option<(f64, u64)>,
+    pub(crate) budget: Option<Budget>,
     pub(crate) cases: &'static [Case],
 }
 
@@ -90,7 +105,10 @@ const fn floor_program(name: &'static str, what: &'static str, line: &'static st
 pub(crate) const JOBS: &[Job] = &[
     Job {
         title: "UKI with a 512 MiB initramfs: build, PCR 11, policy, sign",
-        budget: Some((1.3, 64)),
+        budget: Some(Budget {
+            time: Time::Floors(1.3),
+            memory: 64,
+        }),
         cases: &[
             ours("uki", "uki + pcr + authenticode", ours::uki),
             floor(
@@ -103,7 +121,10 @@ pub(crate) const JOBS: &[Job] = &[
     },
     Job {
         title: "ISO with one 1 GiB file",
-        budget: Some((1.2, 16)),
+        budget: Some(Budget {
+            time: Time::Floors(1.2),
+            memory: 16,
+        }),
         cases: &[
             ours("iso-large", "iso9660", ours::iso_large),
             floor_program("cp", "cp", "cp {large/file} {output}"),
@@ -117,11 +138,19 @@ pub(crate) const JOBS: &[Job] = &[
                 "genisoimage",
                 "genisoimage -quiet -r -J -iso-level 3 -allow-limited-size -o {output} {large}",
             ),
+            peer(
+                "pycdlib-large",
+                "pycdlib",
+                "{PYTHON} {pycdlib_iso.py} {output} {large}",
+            ),
         ],
     },
     Job {
         title: "ISO with 10,000 files of 4 KiB in 100 directories",
-        budget: None,
+        budget: Some(Budget {
+            time: Time::Seconds(0.12),
+            memory: 16,
+        }),
         cases: &[
             ours("iso-small", "iso9660", ours::iso_small),
             floor_program("tar", "tar", "tar -cf {output} -C {small} ."),
@@ -134,6 +163,24 @@ pub(crate) const JOBS: &[Job] = &[
                 "xorriso-small",
                 "xorriso",
                 "xorriso -as mkisofs -quiet -r -J -o {output} {small}",
+            ),
+            peer(
+                "pycdlib-small",
+                "pycdlib",
+                "{PYTHON} {pycdlib_iso.py} {output} {small}",
+            ),
+        ],
+    },
+    Job {
+        title: "EFI system partition (FAT32) with one 1 GiB file",
+        budget: None,
+        cases: &[
+            ours("esp", "iso9660", ours::esp),
+            floor_program("esp-cp", "cp", "cp {large/file} {output}"),
+            peer(
+                "mtools",
+                "mkfs.vfat + mcopy",
+                "sh {mtools_esp.sh} {output} {large/file}",
             ),
         ],
     },
@@ -262,6 +309,9 @@ impl Case {
             return None;
         };
         let program = line.split(' ').next().unwrap_or_default();
+        if program == "{PYTHON}" {
+            return theirs::pycdlib_obstacle();
+        }
         if program == "chroot" {
             return theirs::chroot_obstacle(folder);
         }

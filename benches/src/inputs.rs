@@ -63,6 +63,12 @@ impl Folder {
             let name = format!("small/{:03}/{n:05}", n % FOLDERS);
             self.fill(&name, 4096)?;
         }
+        for (name, script) in [
+            ("pycdlib_iso.py", include_str!("../peers/pycdlib_iso.py")),
+            ("mtools_esp.sh", include_str!("../peers/mtools_esp.sh")),
+        ] {
+            fs::write(self.file(name), script)?;
+        }
         for key in ["signing", "pcr"] {
             self.make_key(key)?;
         }

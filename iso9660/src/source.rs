@@ -37,7 +37,10 @@ pub(crate) enum Kind {
         /// The length, if it was taken already.
         len: Option<u64>,
     },
-    Reader { len: u64, open: Arc<Open> },
+    Reader {
+        len: u64,
+        open: Arc<Open>,
+    },
     Plan(Arc<Plan>),
 }
 

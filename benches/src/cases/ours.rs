@@ -82,6 +82,16 @@ fn iso(folder: &Folder, content: &str) -> Outcome<()> {
     Ok(())
 }
 
+pub(super) fn esp(folder: &Folder) -> Outcome<()> {
+    let tree = iso9660::Tree::from_dir(folder.file("large"))?;
+    iso9660::Fat::new(tree)
+        .kind(iso9660::FatKind::Fat32)
+        .label("EFI")
+        .plan()?
+        .write_file(folder.output())?;
+    Ok(())
+}
+
 pub(super) fn banks(folder: &Folder) -> Outcome<()> {
     let mut boot = Pcr11::new(Dialect::Systemd257, &Bank::ALL);
     pieces(&folder.file("sections"), |piece, (): &mut ()| {

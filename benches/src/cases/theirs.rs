@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
@@ -27,6 +27,7 @@ pub(super) fn command(line: &str, folder: &Folder) -> Outcome<Command> {
         let name = name.trim_end_matches('}');
         let path = match name.strip_prefix('/') {
             _ if name == "TREE" => folder.read_text("tree")?.into(),
+            _ if name == "PYTHON" => python().ok_or("no home folder")?,
             None => folder.file(name),
             Some(name) => {
                 let tree = folder.read_text("tree")?;
@@ -40,6 +41,20 @@ pub(super) fn command(line: &str, folder: &Folder) -> Outcome<Command> {
         command.arg(word?);
     }
     Ok(command)
+}
+
+/// The Python that `.ci/setup python` makes.
+fn python() -> Option<PathBuf> {
+    Some(crate::table::cache()?.join("python/bin/python3"))
+}
+
+/// Why pycdlib does not run.
+pub(super) fn pycdlib_obstacle() -> Option<String> {
+    let found = python().and_then(|python| {
+        let output = Command::new(python).args(["-c", "import pycdlib"]).output();
+        output.ok().filter(|output| output.status.success())
+    });
+    found.is_none().then(|| "pycdlib not found".into())
 }
 
 /// Only root may enter the tree.

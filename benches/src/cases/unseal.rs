@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub(crate) fn prepare(folder: &Folder) -> Outcome<()> {
         return Ok(());
     }
     fs::create_dir_all(folder.file("tpm"))?;
-    let swtpm = Swtpm::start(folder)?;
+    let swtpm = Swtpm::start(&folder.file("tpm"))?;
     let mut tpm = Tpm::open(&swtpm.tcti().parse()?)?;
     let register = PcrSelection::new(Bank::Sha256, &[REGISTER])?;
     let policy = Policy::new().pcrs(tpm.pcr_values(register)?);
@@ -71,7 +72,7 @@ pub(crate) fn prepare(folder: &Folder) -> Outcome<()> {
         encrypt.args([&register, "--tpm2-public-key="]);
         encrypt.arg(format!("--tpm2-device={}", swtpm.tcti()));
         let file = folder.file("unseal.secret");
-        let inside = |file: &std::path::Path| -> Outcome<String> {
+        let inside = |file: &Path| -> Outcome<String> {
             Ok(format!("/{}", file.strip_prefix(&tree)?.display()))
         };
         encrypt.args([inside(&file)?, inside(&folder.file("unseal.cred"))?]);
@@ -93,7 +94,7 @@ pub(super) fn obstacle() -> Option<String> {
 }
 
 pub(super) fn ours(folder: &Folder) -> Outcome<()> {
-    let swtpm = Swtpm::start(folder)?;
+    let swtpm = Swtpm::of_the_row(folder)?;
     let token = Token::open(folder.file("unseal.token"))?;
     for _ in 0..TIMES {
         // As a program does it: the connection is made anew each time.
@@ -107,11 +108,11 @@ pub(super) fn ours(folder: &Folder) -> Outcome<()> {
 }
 
 pub(super) fn nothing(folder: &Folder) -> Outcome<()> {
-    Swtpm::start(folder).map(drop)
+    Swtpm::of_the_row(folder).map(drop)
 }
 
 pub(super) fn systemd_creds(folder: &Folder) -> Outcome<()> {
-    let swtpm = Swtpm::start(folder)?;
+    let swtpm = Swtpm::of_the_row(folder)?;
     let tree = folder.read_text("tree")?;
     let credential = folder.file("unseal.cred");
     let credential = format!("/{}", credential.strip_prefix(&tree)?.display());
@@ -125,7 +126,7 @@ pub(super) fn systemd_creds(folder: &Folder) -> Outcome<()> {
 }
 
 pub(super) fn tpm2_tools(folder: &Folder) -> Outcome<()> {
-    let swtpm = Swtpm::start(folder)?;
+    let swtpm = Swtpm::of_the_row(folder)?;
     let context = folder.output().display().to_string();
     let path = |end: &str| folder.file(&format!("unseal.{end}")).display().to_string();
     let policy = format!("pcr:sha256:{REGISTER}");
@@ -156,13 +157,28 @@ struct Swtpm {
 }
 
 impl Swtpm {
-    fn start(folder: &Folder) -> Outcome<Self> {
+    /// With a copy of the state: a TPM that is switched off without warning takes that for an attempt to guess a secret,
+    /// and after some of them answers nothing more.
+    fn of_the_row(folder: &Folder) -> Outcome<Self> {
+        let copy = folder.file("tpm.row");
+        if copy.exists() {
+            fs::remove_dir_all(&copy)?;
+        }
+        fs::create_dir(&copy)?;
+        for entry in fs::read_dir(folder.file("tpm"))? {
+            let entry = entry?;
+            fs::copy(entry.path(), copy.join(entry.file_name()))?;
+        }
+        Self::start(&copy)
+    }
+
+    fn start(state: &Path) -> Outcome<Self> {
         for _ in 0..100 {
             let Some(port) = free_pair()? else { continue };
             let mut child = Command::new("swtpm")
                 .args(["socket", "--tpm2", "--seccomp", "action=none"])
                 .args(["--flags", "not-need-init,startup-clear"])
-                .arg(format!("--tpmstate=dir={}", folder.file("tpm").display()))
+                .arg(format!("--tpmstate=dir={}", state.display()))
                 .arg(format!("--server=type=tcp,port={port}"))
                 .arg(format!("--ctrl=type=tcp,port={}", u32::from(port) + 1))
                 .stderr(Stdio::null())

@@ -12,6 +12,11 @@ use super::write::Buffer;
 use crate::error::Error;
 use crate::threads::on_threads;
 
+/// Bytes that are written at a time. Linux takes one run of pages for them; such of up to 32 KiB it
+/// keeps at hand, while larger ones often come from memory that a virtual machine has given back,
+/// which makes writing ten times slower.
+const WRITE_LEN: usize = 32 << 10;
+
 /// What went wrong, and at which offset of the image.
 pub(super) type Failure = (u64, Error);
 
@@ -104,13 +109,10 @@ impl Plan {
             while at < piece.end {
                 let bytes = buffer.get(piece.end - at);
                 let written = match reader.fill(bytes) {
-                    Ok(_) => write_at(file, bytes, at).map_err(|source| Error::Output {
-                        offset: at,
-                        source,
-                    }),
-                    Err(error) => Err(error),
+                    Ok(_) => write_at(file, bytes, at),
+                    Err(error) => Err((at, error)),
                 };
-                written.map_err(|error| stop((at, error)))?;
+                written.map_err(stop)?;
                 at += bytes.len() as u64;
             }
         }
@@ -118,13 +120,26 @@ impl Plan {
     }
 }
 
+/// Writes bytes to their place.
+fn write_at(file: &File, bytes: &[u8], mut at: u64) -> Result<(), Failure> {
+    // The first part ends where the others do in the page cache.
+    let first = WRITE_LEN - usize::try_from(at % WRITE_LEN as u64).unwrap_or(0);
+    let (first, others) = bytes.split_at(first.min(bytes.len()));
+    for part in std::iter::once(first).chain(others.chunks(WRITE_LEN)) {
+        write_all_at(file, part, at)
+            .map_err(|source| (at, Error::Output { offset: at, source }))?;
+        at += part.len() as u64;
+    }
+    Ok(())
+}
+
 #[cfg(unix)]
-fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
 #[cfg(windows)]
-fn write_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
     use std::os::windows::fs::FileExt as _;
     while !bytes.is_empty() {
         match file.seek_write(bytes, offset) {

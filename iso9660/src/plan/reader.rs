@@ -115,7 +115,8 @@ impl<'a> PlanReader<'a> {
         // Mostly it is the last one or its successor.
         for index in [self.segment, self.segment + 1] {
             let before = index.checked_sub(1).and_then(|i| segments.get(i));
-            if before.is_none_or(ends_before) && segments.get(index).is_some_and(|s| !ends_before(s))
+            if before.is_none_or(ends_before)
+                && segments.get(index).is_some_and(|s| !ends_before(s))
             {
                 return index;
             }
