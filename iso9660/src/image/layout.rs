@@ -290,8 +290,13 @@ impl<'a> Builder<'a> {
             };
             for (i, directory) in placed.namespace.directories.into_iter().enumerate() {
                 let first = at(directories, i);
-                let bytes = directory.finish(first, place);
-                layout.bytes(u64::from(first) * BLOCK, bytes);
+                let offset = u64::from(first) * BLOCK;
+                let len = directory.len();
+                let (bytes, continuation) = directory.finish(first, place);
+                layout.bytes(offset, bytes);
+                if !continuation.is_empty() {
+                    layout.bytes(offset + len, continuation);
+                }
             }
         }
         Ok(layout.finish(blocks * BLOCK))

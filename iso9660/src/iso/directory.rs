@@ -62,18 +62,19 @@ impl Directory {
         self.len() / BLOCK + (self.continuation.bytes.len() as u64).div_ceil(BLOCK)
     }
 
-    /// Sets all places and gives the bytes. `place` answers block and length.
+    /// Sets all places and gives the bytes of the directory and of its continuation area, which begins
+    /// at the next block. The rest of the last block is zero. `place` answers block and length.
     pub(crate) fn finish(
         mut self,
         first_block: u32,
         place: impl Fn(Points) -> (u32, u32),
-    ) -> Vec<u8> {
+    ) -> (Vec<u8>, Vec<u8>) {
         for (at, points) in self.places {
             let (block, len) = place(points);
             record::place(&mut self.bytes, at, block, len);
         }
-        let end = self.bytes.len().next_multiple_of(BLOCK_LEN);
-        let area = first_block.saturating_add(u32::try_from(end / BLOCK_LEN).unwrap_or(0));
+        let blocks = self.bytes.len().div_ceil(BLOCK_LEN);
+        let area = first_block.saturating_add(u32::try_from(blocks).unwrap_or(0));
         for patch in self.patches {
             patch.apply(&mut self.bytes, area);
         }
@@ -81,8 +82,6 @@ impl Directory {
         for patch in continuation.patches {
             patch.apply(&mut continuation.bytes, area);
         }
-        self.bytes.resize(end, 0);
-        self.bytes.extend(continuation.bytes);
-        self.bytes
+        (self.bytes, continuation.bytes)
     }
 }
