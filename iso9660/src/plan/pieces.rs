@@ -24,13 +24,14 @@ pub(super) struct Pieces<'a> {
     /// The next segment that was not looked at.
     segment: usize,
     /// A large file that is being handed out.
-    large: Option<Large>,
+    large: Option<Large<'a>>,
     /// A run of bytes that is being handed out.
     run: Range<u64>,
 }
 
 /// A large file of the host, whose holes are left out.
-struct Large {
+struct Large<'a> {
+    path: &'a [u8],
     content: File,
     /// Where it begins in the image.
     offset: u64,
@@ -75,7 +76,11 @@ impl<'a> Pieces<'a> {
             if let Some(large) = &mut self.large {
                 match large.next_run() {
                     Some(run) => self.run = run,
-                    None => self.large = None,
+                    None => {
+                        // What was cut off meanwhile looked like a hole.
+                        large.check_len()?;
+                        self.large = None;
+                    }
                 }
             } else {
                 let Some(segment) = self.plan.segments.get(self.segment) else {
@@ -118,7 +123,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Opens a large file and shares of it what can be shared.
-    fn begin_large(&mut self, segment: &Segment) -> Result<(), Failure> {
+    fn begin_large(&mut self, segment: &'a Segment) -> Result<(), Failure> {
         let Some((path, host)) = large_file(segment) else {
             return Ok(());
         };
@@ -127,33 +132,46 @@ impl<'a> Pieces<'a> {
             (segment.offset, Error::Source { path, source })
         };
         let content = File::open(host).map_err(unreadable)?;
-        let found = content.metadata().map_err(unreadable)?.len();
-        if found != segment.len {
-            let changed = Error::SourceChanged {
-                path: text(path),
-                planned: segment.len,
-                found: Some(found),
-            };
-            return Err((segment.offset, changed));
-        }
-        let done = self
+        let mut large = Large {
+            path,
+            content,
+            offset: segment.offset,
+            len: segment.len,
+            done: 0,
+        };
+        large.check_len()?;
+        large.done = self
             .sharing
-            .share(&content, self.file, segment.offset, segment.len)
+            .share(&large.content, self.file, segment.offset, segment.len)
             .map_err(|source| {
                 let offset = segment.offset;
                 (offset, Error::Output { offset, source })
             })?;
-        self.large = Some(Large {
-            content,
-            offset: segment.offset,
-            len: segment.len,
-            done,
-        });
+        self.large = Some(large);
         Ok(())
     }
 }
 
-impl Large {
+impl Large<'_> {
+    /// Sees to it that the file has the length that was planned.
+    fn check_len(&self) -> Result<(), Failure> {
+        let path = || text(self.path);
+        let metadata = self.content.metadata().map_err(|source| {
+            let path = path();
+            (self.offset, Error::Source { path, source })
+        })?;
+        let found = metadata.len();
+        if found == self.len {
+            return Ok(());
+        }
+        let changed = Error::SourceChanged {
+            path: path(),
+            planned: self.len,
+            found: Some(found),
+        };
+        Err((self.offset, changed))
+    }
+
     /// The next run of data.
     fn next_run(&mut self) -> Option<Range<u64>> {
         if self.done >= self.len {
