@@ -200,24 +200,22 @@ fn candidates(wish: &Wish<'_>) -> Vec<(FatKind, u64)> {
         (None, Some(_)) => vec![Fat32, Fat16, Fat12],
         (None, None) => vec![Fat12, Fat16, Fat32],
     };
+    if let Some(len) = wish.cluster_len {
+        return kinds.into_iter().map(|kind| (kind, len)).collect();
+    }
     let mut out = Vec::new();
     for kind in kinds {
         // Eight sectors first: 4 KiB, a page and the block of most media; then what is smaller,
         // then what only large volumes need.
         for sectors in [8, 4, 2, 1, 16, 32, 64] {
             let cluster_len = sectors * wish.sector_len;
-            let is_wished = wish.cluster_len.is_none_or(|len| len == cluster_len);
-            let is_odd = wish.cluster_len.is_none()
-                && ((kind == Fat12 && sectors > 8)
-                    || (kind == Fat16 && sectors > 8 && wish.kind.is_none())
-                    || (wish.kind.is_none() && wish.copy_len.is_some() && cluster_len < 2048));
-            if is_wished && !is_odd {
+            let is_odd = (kind == Fat12 && sectors > 8)
+                || (kind == Fat16 && sectors > 8 && wish.kind.is_none())
+                || (wish.kind.is_none() && wish.copy_len.is_some() && cluster_len < 2048);
+            if !is_odd {
                 out.push((kind, cluster_len));
             }
         }
-    }
-    if let (Some(len), true) = (wish.cluster_len, out.is_empty()) {
-        out.extend(wish.kind.or(Some(Fat32)).map(|kind| (kind, len)));
     }
     out
 }
@@ -274,5 +272,22 @@ mod tests {
         assert!(g.clusters >= 65_541);
         let g = choose(100 << 20, Some(FatKind::Fat32), true);
         assert_eq!((g.kind, g.cluster_len), (FatKind::Fat32, 2048));
+    }
+
+    #[test]
+    fn the_largest_clusters_do_not_ask_for_fat32() {
+        let g = Geometry::choose(&Wish {
+            sector_len: 512,
+            kind: None,
+            cluster_len: Some(65_536),
+            total_len: None,
+            free_space: 0,
+            root_entries: 10,
+            copy_len: None,
+            needed: &|cluster_len, _| 300_000u64.div_ceil(cluster_len),
+        })
+        .unwrap();
+        assert_eq!((g.kind, g.clusters), (FatKind::Fat12, 5));
+        assert!(g.len() < 1 << 19, "{g:?}");
     }
 }
