@@ -1,5 +1,6 @@
 //! Where the content of a file comes from.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -115,7 +116,7 @@ impl Source {
     pub(crate) fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         match &self.0 {
             Kind::Bytes(bytes) => Ok(Box::new(bytes.as_ref())),
-            Kind::File { path, .. } => Ok(Box::new(std::fs::File::open(path)?)),
+            Kind::File { path, .. } => Ok(Box::new(open_file(path)?)),
             Kind::Reader { open, .. } => open(),
             Kind::Plan(plan) => Ok(Box::new(plan.reader())),
         }
@@ -131,6 +132,19 @@ impl Source {
             _ => false,
         }
     }
+}
+
+/// Opens a file of the host. A pipe that took its place must not be waited for.
+#[cfg(unix)]
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    File::options().read(true).custom_flags(flags).open(path)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    File::open(path)
 }
 
 impl std::fmt::Debug for Source {

@@ -13,7 +13,7 @@ use crate::error::{Error, NameProblem, text};
 use crate::plan::{Layout, Plan};
 use crate::tree::{Attributes, Child, Flat, Target, join};
 
-/// Bytes that one directory can have (65,536 entries).
+/// Entries that one directory can have: its length is 2 MiB at most.
 const DIRECTORY_LIMIT: u64 = 65_536;
 /// The largest file.
 const FILE_LIMIT: u64 = 0xFFFF_FFFF;
@@ -22,8 +22,15 @@ const FILE_LIMIT: u64 = 0xFFFF_FFFF;
 pub(crate) struct Volume {
     pub(crate) plan: Plan,
     pub(crate) cluster_len: u64,
-    /// Path and offset of each file that has content.
-    pub(crate) files: Vec<(Vec<u8>, u64)>,
+    /// The files that have content.
+    pub(crate) files: Vec<Placed>,
+}
+
+/// A file with content in a volume.
+pub(crate) struct Placed {
+    pub(crate) path: Vec<u8>,
+    pub(crate) offset: u64,
+    pub(crate) len: u64,
 }
 
 /// A file or directory of the volume. FAT has no hard links: each name has its own content.
@@ -262,7 +269,11 @@ impl<'a> Writer<'a> {
                         };
                         layout.content(offset, file.len, &path, &file.source);
                         if cluster != 0 {
-                            files.push((path.to_vec(), offset));
+                            files.push(Placed {
+                                path: path.to_vec(),
+                                offset,
+                                len: file.len,
+                            });
                         }
                         Entry::file(time, cluster, u32::try_from(file.len).unwrap_or(u32::MAX))
                     }

@@ -71,9 +71,17 @@ impl BiosBoot {
                 let mut bytes = Vec::new();
                 let reader = self.content.open().map_err(unreadable)?;
                 reader
-                    .take(LIMIT)
+                    .take(len + 1)
                     .read_to_end(&mut bytes)
                     .map_err(unreadable)?;
+                let found = bytes.len() as u64;
+                if found != len {
+                    return Err(Error::SourceChanged {
+                        path: crate::error::text(NAME),
+                        planned: len,
+                        found: (found < len).then_some(found),
+                    });
+                }
                 bytes
             }
         };

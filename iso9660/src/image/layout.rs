@@ -220,15 +220,25 @@ impl<'a> Builder<'a> {
         self.esp_offset = next.next_multiple_of(alignment);
         let end = self.esp_offset.saturating_add(esp.plan.len());
         self.next = end.div_ceil(BLOCK);
-        let offsets: HashMap<&[u8], u64> = esp
+        let placed: HashMap<&[u8], (u64, u64)> = esp
             .files
             .iter()
-            .map(|(path, offset)| (path.as_slice(), *offset))
+            .map(|placed| (placed.path.as_slice(), (placed.offset, placed.len)))
             .collect();
         for (place, file) in self.files.iter_mut().zip(&self.flat.files) {
-            if let (true, Some(offset)) = (file.in_esp, offsets.get(file.path.as_ref())) {
-                *place = (self.esp_offset + offset) / BLOCK;
+            if !file.in_esp {
+                continue;
             }
+            let (offset, len) = placed.get(file.path.as_ref()).copied().unwrap_or((0, 0));
+            // Each tree measured the file for itself.
+            if len != file.len {
+                return Err(Error::SourceChanged {
+                    path: text(&file.path),
+                    planned: len,
+                    found: Some(file.len),
+                });
+            }
+            *place = (self.esp_offset + offset) / BLOCK;
         }
         Ok(())
     }

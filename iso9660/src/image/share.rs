@@ -1,6 +1,6 @@
 //! Files that are in the ESP and in the ISO tree.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 
 use crate::error::{Error, text};
 use crate::tree::{Content, Kind, ROOT, Tree, join};
@@ -59,14 +59,14 @@ impl Tree {
 
 /// Whether two sources give the same bytes. What cannot be read is said when it is written.
 fn same_content(a: &Source, b: &Source, path: &[u8]) -> bool {
-    if a.is_same(b) || is_one_file(a, b) {
-        return true;
-    }
     let (Ok(a_len), Ok(b_len)) = (a.measure(path), b.measure(path)) else {
         return false;
     };
     if a_len != b_len {
         return false;
+    }
+    if a.is_same(b) || is_one_file(a, b) {
+        return true;
     }
     let (Ok(a), Ok(b)) = (a.open(), b.open()) else {
         return false;
@@ -75,8 +75,12 @@ fn same_content(a: &Source, b: &Source, path: &[u8]) -> bool {
     let mut buffers = (vec![0; 64 << 10], vec![0; 64 << 10]);
     loop {
         let n = match a.read(&mut buffers.0) {
-            Ok(0) => return true,
+            // Content that ends early or goes on is not shared, so that writing it tells.
+            Ok(0) => {
+                return a.limit() == 0 && has_ended(a.into_inner()) && has_ended(b.into_inner());
+            }
             Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => return false,
         };
         let (Some(x), Some(y)) = (buffers.0.get(..n), buffers.1.get_mut(..n)) else {
@@ -86,6 +90,11 @@ fn same_content(a: &Source, b: &Source, path: &[u8]) -> bool {
             return false;
         }
     }
+}
+
+/// Whether a reader has nothing more to give.
+fn has_ended(mut reader: impl io::Read) -> bool {
+    reader.read(&mut [0]).is_ok_and(|n| n == 0)
 }
 
 /// Whether both are the same file of the host under two names.

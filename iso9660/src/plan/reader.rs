@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 use super::{Data, Plan, Segment};
 use crate::error::{Error, text};
-use crate::source::{Kind, Source};
+use crate::source::{Kind, Source, open_file};
 
 /// A reader over an image that was planned but not written, from [`Plan::reader`].
 pub struct PlanReader<'a> {
@@ -202,7 +202,7 @@ impl<'a> Content<'a> {
 
     fn open(&self) -> Result<Opened<'a>, Error> {
         let opened = match &self.source.0 {
-            Kind::File { path, .. } => File::open(path).map(Opened::File),
+            Kind::File { path, .. } => open_file(path).map(Opened::File),
             _ => self.source.open().map(Opened::Other),
         };
         opened.map_err(|e| self.unreadable(e))
@@ -236,8 +236,9 @@ impl<'a> Content<'a> {
             let asked = rest.len();
             let n = read_some(reader, rest).map_err(|e| self.unreadable(e))?;
             done += n;
-            // A file that gives less than it was asked for has met its end.
-            if n == 0 || (matches!(reader, Opened::File(_)) && n < asked) {
+            // A file that gives all that was planned, and less than it was asked for, has met its end.
+            let has_all = done as u64 == self.len && matches!(reader, Opened::File(_));
+            if n == 0 || (has_all && n < asked) {
                 break;
             }
         }
