@@ -10,6 +10,8 @@ use crate::{Guid, Source};
 
 /// Partitions begin at multiples of this.
 const ALIGNMENT: u64 = 1 << 20;
+/// No file or disk is longer: offsets are signed.
+const MAX_LEN: u64 = 1 << 62;
 /// Entries of the table.
 const MAX_PARTITIONS: usize = 128;
 
@@ -219,7 +221,8 @@ impl Disk {
             let guid = partition
                 .guid
                 .unwrap_or_else(|| Guid::from_label(&partition.name));
-            let end = next.saturating_add(len).div_ceil(sector_len);
+            check_len(next.saturating_add(len))?;
+            let end = (next + len).div_ceil(sector_len);
             entries.push(gpt::Entry {
                 kind: partition.kind,
                 guid,
@@ -239,7 +242,7 @@ impl Disk {
                 len,
                 guid: Some(guid),
             });
-            next = end.saturating_mul(sector_len).next_multiple_of(ALIGNMENT);
+            next = (end * sector_len).next_multiple_of(ALIGNMENT);
         }
         let used = entries
             .last()
@@ -253,6 +256,7 @@ impl Disk {
         let len = self
             .len
             .unwrap_or_else(|| needed.next_multiple_of(ALIGNMENT));
+        check_len(len)?;
         if !len.is_multiple_of(sector_len) {
             return Err(Error::Option {
                 option: "len",
@@ -278,4 +282,16 @@ impl Disk {
         layout.bytes(len - tail.len() as u64, tail);
         Ok(layout.finish(len))
     }
+}
+
+/// Refuses what no disk can hold.
+fn check_len(len: u64) -> Result<(), Error> {
+    if len > MAX_LEN {
+        return Err(Error::TooLarge {
+            what: "disk",
+            needed: len,
+            limit: MAX_LEN,
+        });
+    }
+    Ok(())
 }
