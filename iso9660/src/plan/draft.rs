@@ -85,9 +85,20 @@ fn nameless(directory: &Path) -> Option<File> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
     let mode = Mode::from_raw_mode(0o666);
-    rustix::fs::open(directory, flags, mode)
+    let file = rustix::fs::open(directory, flags, mode)
         .ok()
-        .map(File::from)
+        .map(File::from)?;
+    // Without /proc it could not be given a name later.
+    fs::symlink_metadata(open_name(&file))
+        .is_ok()
+        .then_some(file)
+}
+
+/// The name by which the system finds an open file.
+#[cfg(target_os = "linux")]
+fn open_name(file: &File) -> String {
+    use std::os::fd::AsRawFd as _;
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -98,9 +109,7 @@ fn nameless(_: &Path) -> Option<File> {
 #[cfg(target_os = "linux")]
 fn give_name(file: &File, name: &Path) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD};
-    use std::os::fd::AsRawFd as _;
-    let open = format!("/proc/self/fd/{}", file.as_raw_fd());
-    rustix::fs::linkat(CWD, open, CWD, name, AtFlags::SYMLINK_FOLLOW)?;
+    rustix::fs::linkat(CWD, open_name(file), CWD, name, AtFlags::SYMLINK_FOLLOW)?;
     Ok(())
 }
 

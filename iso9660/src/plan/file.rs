@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Plan;
 use super::draft::Draft;
+use super::kernel::appends;
 use super::pieces::Pieces;
 use super::write::Buffer;
 use crate::error::Error;
@@ -72,10 +73,15 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// As [`Plan::write_to`].
+    /// As [`Plan::write_to`]; also [`Error::Output`] for a file that was opened for appending.
     pub fn write_to_file(&self, file: &File) -> Result<(), Error> {
         self.check_empty_content()?;
         let failed = |offset| move |source| Error::Output { offset, source };
+        if appends(file) {
+            let reason = "a file opened for appending takes no bytes at their place";
+            let source = io::Error::new(io::ErrorKind::InvalidInput, reason);
+            return Err(failed(0)(source));
+        }
         let pieces = Mutex::new(Pieces::new(self, file).map_err(failed(0))?);
         let results = on_threads(|| self.write_pieces(&pieces, file));
         // Pieces are handed out in order, so the first failure is always among these.

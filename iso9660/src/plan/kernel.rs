@@ -1,9 +1,9 @@
 //! What Linux does for files beyond reading and writing. Elsewhere everything is copied.
 
 #[cfg(not(target_os = "linux"))]
-pub(super) use elsewhere::{Sharing, allocate, next_data};
+pub(super) use elsewhere::{Sharing, allocate, appends, next_data};
 #[cfg(target_os = "linux")]
-pub(super) use linux::{Sharing, allocate, next_data};
+pub(super) use linux::{Sharing, allocate, appends, next_data};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -11,29 +11,47 @@ mod linux {
     use std::io;
     use std::ops::Range;
     use std::os::unix::fs::MetadataExt as _;
+    use std::path::Path;
 
-    use rustix::fs::{FallocateFlags, SeekFrom};
+    use rustix::fs::{FallocateFlags, OFlags, SeekFrom};
     use rustix::io::Errno;
+
+    use crate::source::open_file;
 
     /// File systems share whole blocks; the largest block that is common.
     const SHARED_BLOCK: u64 = 4096;
     /// Shorter runs find a good place by themselves.
     const ALLOCATED_LEN: u64 = 1 << 20;
 
-    /// The file system whose files the output can share blocks with.
-    #[derive(Debug, Default)]
+    /// The file systems whose files the output can share blocks with. There can be several: each
+    /// subvolume of btrfs is a device of its own.
+    #[derive(Debug)]
     pub(in crate::plan) struct Sharing {
-        device: Option<u64>,
+        devices: Vec<u64>,
     }
 
     impl Sharing {
-        /// Finds out by sharing all of a file, which overwrites the output. Copying a range inside the
-        /// kernel would not tell: it falls back to reading and writing.
-        pub(in crate::plan) fn find_out(from: &File, to: &File) -> Self {
-            let device = from.metadata().map(|metadata| metadata.dev()).ok();
-            Self {
-                device: device.filter(|_| rustix::fs::ioctl_ficlone(to, from).is_ok()),
+        /// Finds out by sharing all of a file from each device, which overwrites the output. Copying a
+        /// range inside the kernel would not tell: it falls back to reading and writing.
+        pub(in crate::plan) fn find_out<'a>(
+            files: impl Iterator<Item = &'a Path>,
+            to: &File,
+        ) -> Self {
+            let (mut tried, mut devices) = (Vec::new(), Vec::new());
+            for path in files {
+                let Ok(device) = std::fs::metadata(path).map(|metadata| metadata.dev()) else {
+                    continue;
+                };
+                if tried.contains(&device) {
+                    continue;
+                }
+                tried.push(device);
+                let from = open_file(path);
+                if from.is_ok_and(|from| rustix::fs::ioctl_ficlone(to, from).is_ok()) {
+                    devices.push(device);
+                }
             }
+            Self { devices }
         }
 
         /// Puts a file into the output at `offset` if it can be shared; answers how many bytes are in
@@ -46,10 +64,10 @@ mod linux {
             len: u64,
         ) -> io::Result<u64> {
             let is_possible = offset.is_multiple_of(SHARED_BLOCK)
-                && self.device.is_some_and(|device| {
-                    from.metadata()
-                        .is_ok_and(|metadata| metadata.dev() == device)
-                });
+                && !self.devices.is_empty()
+                && from
+                    .metadata()
+                    .is_ok_and(|metadata| self.devices.contains(&metadata.dev()));
             let (mut read, mut written) = (0, offset);
             while is_possible && read < len {
                 // The kernel takes at most 2 GiB at a time.
@@ -73,6 +91,11 @@ mod linux {
             }
             Ok(read)
         }
+    }
+
+    /// Whether whatever is written to a file goes to its end, wherever it should go.
+    pub(in crate::plan) fn appends(file: &File) -> bool {
+        rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::APPEND))
     }
 
     /// Reserves the blocks of a long run, which is a third of the work of writing it, and tells at
@@ -108,18 +131,23 @@ mod elsewhere {
     use std::fs::File;
     use std::io;
     use std::ops::Range;
+    use std::path::Path;
 
-    #[derive(Debug, Default)]
+    #[derive(Debug)]
     pub(in crate::plan) struct Sharing;
 
     impl Sharing {
-        pub(in crate::plan) fn find_out(_: &File, _: &File) -> Self {
+        pub(in crate::plan) fn find_out<'a>(_: impl Iterator<Item = &'a Path>, _: &File) -> Self {
             Self
         }
 
         pub(in crate::plan) fn share(&self, _: &File, _: &File, _: u64, _: u64) -> io::Result<u64> {
             Ok(0)
         }
+    }
+
+    pub(in crate::plan) fn appends(_: &File) -> bool {
+        false
     }
 
     pub(in crate::plan) fn allocate(_: &File, _: &Range<u64>) -> io::Result<()> {

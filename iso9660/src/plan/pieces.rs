@@ -10,7 +10,7 @@ use super::kernel::{Sharing, allocate, next_data};
 use super::write::BUFFER_LEN;
 use super::{Data, Plan, Segment};
 use crate::error::{Error, text};
-use crate::source::Kind;
+use crate::source::{Kind, open_file};
 
 /// Length of a piece, and of zeros and files that get treatment of their own from this length on.
 const PIECE_LEN: u64 = BUFFER_LEN as u64;
@@ -43,10 +43,8 @@ struct Large<'a> {
 impl<'a> Pieces<'a> {
     /// The file is empty afterwards, and remains so until pieces are taken.
     pub(super) fn new(plan: &'a Plan, file: &'a File) -> io::Result<Self> {
-        let sharing = plan.segments.iter().find_map(|segment| {
-            let from = File::open(large_file(segment)?.1).ok()?;
-            Some(Sharing::find_out(&from, file))
-        });
+        let large = plan.segments.iter().filter_map(large_file);
+        let sharing = Sharing::find_out(large.map(|(_, host)| host), file);
         // Not of an empty file: ext4 takes that for the replacement of its content, which it then puts
         // onto the disk when the file is closed.
         if file.metadata()?.len() > 0 {
@@ -55,7 +53,7 @@ impl<'a> Pieces<'a> {
         Ok(Self {
             plan,
             file,
-            sharing: sharing.unwrap_or_default(),
+            sharing,
             segment: 0,
             large: None,
             run: 0..0,
@@ -131,7 +129,7 @@ impl<'a> Pieces<'a> {
             let path = text(path);
             (segment.offset, Error::Source { path, source })
         };
-        let content = File::open(host).map_err(unreadable)?;
+        let content = open_file(host).map_err(unreadable)?;
         let mut large = Large {
             path,
             content,
