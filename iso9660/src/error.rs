@@ -182,7 +182,13 @@ pub enum Error {
         /// How much the image holds from there.
         available: u64,
     },
-    /// The image holds none of the things this reader reads.
+    /// The image holds something that is known, but nothing that is read here.
+    #[error("the image holds {what}, which is not read here")]
+    NotRead {
+        /// What it holds.
+        what: &'static str,
+    },
+    /// The image does not hold what is looked for.
     #[error("no {what} found")]
     NotFound {
         /// What was looked for.

@@ -1,7 +1,7 @@
 //! Copying a tree out of an image.
 #![warn(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
@@ -79,8 +79,7 @@ impl<'a> Extraction<'a> {
         mut copy: impl FnMut(&Item, &mut File) -> Result<u64, Error>,
     ) -> Result<(), Error> {
         // All names are looked at before anything is made.
-        let paths = items.iter().map(|item| self.target(item));
-        let paths: Vec<PathBuf> = paths.collect::<Result<_, _>>()?;
+        let paths = self.targets(items)?;
         for (item, path) in items.iter().zip(paths) {
             if item.is_associated() {
                 continue;
@@ -137,6 +136,25 @@ impl<'a> Extraction<'a> {
             self.files.entry(identity).or_insert(path);
         }
         Ok(())
+    }
+
+    /// Where the items go. Of several versions of a file, the first one loses its version: that is
+    /// the highest one (ECMA-119 9.3).
+    fn targets(&self, items: &[Item]) -> Result<Vec<PathBuf>, Error> {
+        let mut taken = HashSet::new();
+        let mut out = Vec::with_capacity(items.len());
+        for item in items {
+            let mut path = self.target(item)?;
+            if !item.is_associated() && !taken.insert(path.clone()) {
+                let recorded = item.path.rsplit(|&b| b == b'/').next().unwrap_or(&[]);
+                if let Some(name) = host_name(recorded.to_vec()) {
+                    path.set_file_name(name);
+                    taken.insert(path.clone());
+                }
+            }
+            out.push(path);
+        }
+        Ok(out)
     }
 
     /// Where an item goes. Every directory on the way was made by this extraction: items come

@@ -113,6 +113,7 @@ checks! {
     IsoSpecial, Note, "iso-special", "a device, pipe or socket";
     IsoSessions, Note, "iso-sessions", "the image has several sessions; the last one is read";
     IsoUdf, Note, "iso-udf", "the image has a UDF file system as well, which is not read";
+    Hfs, Note, "hfs", "the image has an HFS or HFS+ volume as well, which is not read";
     IsoNoJoliet, Note, "iso-no-joliet", "there is no Joliet tree, so Windows shows short names";
     IsoDeep, Note, "iso-deep", "directories lie deeper than the eight levels of ECMA-119";
 
@@ -142,6 +143,7 @@ checks! {
     GptPastEnd, Error, "gpt-past-end", "a partition ends behind the end of the image";
     GptOverlap, Error, "gpt-overlap", "two partitions overlap";
     GptDuplicateGuid, Warning, "gpt-duplicate-guid", "two partitions have the same GUID, or one has none";
+    AppleMap, Note, "apple-map", "there is an Apple partition map, which is not read";
     MbrMissing, Warning, "mbr-missing", "there is a GPT without a protective MBR";
     MbrHybrid, Warning, "mbr-hybrid", "there are MBR entries beside the protective one, which strict firmware refuses";
     MbrProtective, Warning, "mbr-protective", "the protective MBR entry does not begin at sector 1 or does not cover the disk, as on a larger stick";

@@ -1,6 +1,7 @@
 //! GUID partition tables (UEFI 2.10, chapter 5).
 
 mod check;
+mod extended;
 mod header;
 mod read;
 mod write;

@@ -7,6 +7,7 @@ pub(crate) mod record;
 mod session;
 mod susp;
 mod walk;
+mod zisofs;
 
 use std::io::{Read, Seek, Write};
 
@@ -214,16 +215,20 @@ impl<R: Read + Seek> IsoReader<R> {
         walk::Walk::new(&mut self.input, &self.limits, namespace, skip, block_len).run(root)
     }
 
-    /// Writes the content of a file.
+    /// Writes the content of a file; one that is packed (zisofs) is unpacked.
     ///
     /// # Errors
     ///
-    /// [`Error::Truncated`] when it lies behind the end of the image, [`Error::Output`].
+    /// [`Error::Truncated`] when it lies behind the end of the image, [`Error::Malformed`] when it
+    /// cannot be unpacked, [`Error::Output`].
     pub fn copy_to(&mut self, item: &Item, out: &mut impl Write) -> Result<u64, Error> {
+        if item.is_packed {
+            return zisofs::unpack(&mut self.input, item, out);
+        }
         self.input.copy_item(item, out)
     }
 
-    /// A reader on the content of a file.
+    /// A reader on the content of a file, as it is stored.
     pub fn open(&mut self, item: &Item) -> ItemReader<'_, R> {
         ItemReader::new(&mut self.input, item)
     }

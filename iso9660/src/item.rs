@@ -26,8 +26,12 @@ pub struct Item {
     /// The short name that a FAT volume has beside the long one.
     pub short_name: Option<String>,
     /// The length that the file has once it is unpacked, if its content is compressed (ZF of
-    /// zisofs) or leaves out holes (SF of Rock Ridge). The content is read as it is stored.
+    /// zisofs) or leaves out holes (SF of Rock Ridge). Only the former is unpacked, by
+    /// [`IsoReader::copy_to`](crate::IsoReader::copy_to) and
+    /// [`IsoReader::extract`](crate::IsoReader::extract).
     pub unpacked_len: Option<u64>,
+    /// It is compressed in the way that is unpacked here.
+    pub(crate) is_packed: bool,
 }
 
 /// The kinds of items.
@@ -73,6 +77,7 @@ impl Item {
             posix: None,
             short_name: None,
             unpacked_len: None,
+            is_packed: false,
         }
     }
 

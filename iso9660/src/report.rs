@@ -7,6 +7,7 @@ mod fat;
 mod findings;
 mod iso;
 mod json;
+mod other;
 mod path_table;
 mod tree;
 
@@ -160,7 +161,8 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] when it holds nothing that is read here, [`Error::Image`].
+    /// [`Error::NotRead`] when all it holds is known and not read here, [`Error::NotFound`] when it
+    /// holds nothing that is known, [`Error::Image`].
     pub fn read(mut reader: impl Read + Seek) -> Result<Self, Error> {
         let len = reader
             .seek(SeekFrom::End(0))
@@ -191,6 +193,8 @@ impl Report {
             Err(error @ Error::Image { .. }) => return Err(error),
             Err(_) => {}
         }
+        let other = other::find(&mut reader, len)?;
+        other.tell(out.format, &mut findings);
         fat::find(&mut reader, &mut out)?;
         let is_whole = |volume: &FatVolume| volume.places.contains(&Place::Whole);
         let has_table = out.partitions.gpt.is_some() || !out.partitions.mbr.is_empty();
@@ -206,9 +210,9 @@ impl Report {
                     }
                 }
                 None => {
-                    return Err(Error::NotFound {
+                    return Err(other.error().unwrap_or(Error::NotFound {
                         what: "ISO 9660 volume, FAT volume or partition table",
-                    });
+                    }));
                 }
             }
         }

@@ -3,8 +3,8 @@
 
 use std::io::{Read, Seek};
 
-use super::check;
 use super::header::{Copy, load};
+use super::{check, extended};
 use crate::error::Error;
 use crate::input::{Input, array, byte, le16, le32, le64};
 use crate::{Check, Finding, Guid};
@@ -27,7 +27,7 @@ use crate::{Check, Finding, Guid};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionTable {
-    /// The used entries of the MBR.
+    /// The used entries of the MBR, and the logical partitions of extended ones.
     pub mbr: Vec<MbrEntry>,
     /// The GUID partition table.
     pub gpt: Option<Gpt>,
@@ -41,7 +41,7 @@ pub struct PartitionTable {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MbrEntry {
-    /// Place in the table, from 1.
+    /// Place in the table, from 1; logical partitions from 5.
     pub number: u32,
     /// Type; 0xEE protects a GPT, 0xEF is an ESP.
     pub kind: u8,
@@ -124,6 +124,10 @@ impl PartitionTable {
         let sector_len = out.gpt.as_ref().map_or(512, |gpt| gpt.sector_len);
         let disk = input.len.checked_div(sector_len).unwrap_or(0);
         check::mbr(&mut out, disk);
+        if out.gpt.is_none() {
+            let logical = extended::logical(&mut input, &out.mbr)?;
+            out.mbr.extend(logical);
+        }
         Ok(out)
     }
 

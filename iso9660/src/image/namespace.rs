@@ -47,7 +47,7 @@ impl Namespace {
                 child,
                 identifier: id.recorded(),
             });
-            Some(named.collect())
+            Ok(named.collect())
         })
     }
 
@@ -68,7 +68,7 @@ impl Namespace {
                 child,
                 identifier: joliet::recorded(&units),
             });
-            Some(named.collect())
+            Ok(named.collect())
         })
     }
 
@@ -76,7 +76,7 @@ impl Namespace {
         image: &Image,
         flat: &'a Flat,
         rock_ridge: bool,
-        assign: impl Fn(&'a [Child]) -> Option<Vec<Named<'a>>>,
+        assign: impl Fn(&'a [Child]) -> Result<Vec<Named<'a>>, u64>,
     ) -> Result<Self, Error> {
         let writer = Writer {
             image,
@@ -91,11 +91,11 @@ impl Namespace {
         let mut below: Vec<Vec<usize>> = Vec::with_capacity(flat.directories.len());
         let mut links = 0;
         for (i, directory) in flat.directories.iter().enumerate() {
-            let named = assign(&directory.children).ok_or_else(|| Error::TooMany {
+            let named = assign(&directory.children).map_err(|limit| Error::TooMany {
                 what: "names",
                 path: text(&directory.path),
                 count: directory.children.len() as u64,
-                limit: 0,
+                limit,
             })?;
             let mut subdirectories = Vec::new();
             for named in &named {

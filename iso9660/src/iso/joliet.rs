@@ -3,29 +3,30 @@
 use crate::unique::UniqueNames;
 
 /// Makes the names of one directory's children, which come sorted, in UTF-16 units of at most
-/// `limit`. None if there are more children than names.
-pub(crate) fn assign(children: &[&[u8]], limit: usize) -> Option<Vec<Vec<u16>>> {
+/// `limit`. An error is the count of names that there are for more children than that.
+pub(crate) fn assign(children: &[&[u8]], limit: usize) -> Result<Vec<Vec<u16>>, u64> {
     let mut unique = UniqueNames::new(None);
     let made: Vec<(Vec<u16>, bool)> = children.iter().map(|name| joliet(name, limit)).collect();
     for (name, _) in made.iter().filter(|(_, exact)| *exact) {
         unique.take(name, &[]);
     }
     made.into_iter()
-        .map(|(name, exact)| {
+        .zip(0u64..)
+        .map(|((name, exact), before)| {
             if exact || unique.take(&name, &[]) {
-                return Some(name);
+                return Ok(name);
             }
             let (base, extension) = split(&name);
             let room = limit - extension.len();
             if extension.is_empty() {
-                return unique.number(base, &[], room);
+                return unique.number(base, &[], room).ok_or(before);
             }
             // The extension is part of the name here: uniqueness is that of the whole.
             loop {
-                let mut whole = unique.number(base, extension, room)?;
+                let mut whole = unique.number(base, extension, room).ok_or(before)?;
                 whole.extend(extension);
                 if unique.take(&whole, &[]) {
-                    return Some(whole);
+                    return Ok(whole);
                 }
             }
         })

@@ -57,8 +57,8 @@ fn padded(a: &[u8], b: &[u8]) -> Ordering {
 }
 
 /// Makes the identifiers of one directory's children, which come sorted: name and whether it is a
-/// directory. None if there are more children than names.
-pub(crate) fn assign(children: &[(&[u8], bool)], level: Level) -> Option<Vec<Identifier>> {
+/// directory. An error is the count of names that there are for more children than that.
+pub(crate) fn assign(children: &[(&[u8], bool)], level: Level) -> Result<Vec<Identifier>, u64> {
     let made: Vec<(Identifier, bool)> = children
         .iter()
         .map(|&(name, is_directory)| identifier(name, is_directory, level))
@@ -69,16 +69,18 @@ pub(crate) fn assign(children: &[(&[u8], bool)], level: Level) -> Option<Vec<Ide
         unique.take(&id.base, &id.extension);
     }
     made.into_iter()
-        .map(|(mut id, exact)| {
+        .zip(0u64..)
+        .map(|((mut id, exact), before)| {
             if !exact && !unique.take(&id.base, &id.extension) {
                 let limit = match (level, id.is_directory) {
                     (Level::One, _) => 8,
                     (_, true) => 31,
                     (_, false) => 30 - id.extension.len(),
                 };
-                id.base = unique.number(&id.base, &id.extension, limit)?;
+                let made = unique.number(&id.base, &id.extension, limit);
+                id.base = made.ok_or(before)?;
             }
-            Some(id)
+            Ok(id)
         })
         .collect()
 }

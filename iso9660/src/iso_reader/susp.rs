@@ -5,7 +5,7 @@ use std::io::{Read, Seek};
 use super::record::time;
 use crate::Timestamp;
 use crate::error::Error;
-use crate::input::{Input, array, byte, le32};
+use crate::input::{Input, array, byte, le32, le64};
 use crate::iso::BLOCK;
 use crate::item::PosixAttributes;
 
@@ -28,6 +28,8 @@ pub(super) struct RockRidge {
     pub(super) accessed: Option<Timestamp>,
     /// Length of the content once it is unpacked.
     pub(super) unpacked_len: Option<u64>,
+    /// The content is compressed (zisofs).
+    pub(super) is_packed: bool,
     /// The last component of the target goes on.
     inside_component: bool,
 }
@@ -109,6 +111,11 @@ impl RockRidge {
                 [b'T', b'F', _, _, flags, times @ ..] => self.times(*flags, times),
                 [b'Z', b'F', _, _, b'p', b'z', ..] => {
                     self.unpacked_len = Some(u64::from(le32(entry, 8)));
+                    self.is_packed = true;
+                }
+                [b'Z', b'F' | b'2', _, _, b'P', b'Z', ..] => {
+                    self.unpacked_len = Some(le64(entry, 8));
+                    self.is_packed = true;
                 }
                 [b'S', b'F', ..] => {
                     // Two numbers in version 1.12, the high half first; one before.

@@ -123,7 +123,7 @@ impl<'a, R: Read + Seek> Walk<'a, R> {
         let bytes = self.input.read("directory", offset, len)?;
         let noted = (directory.path.clone(), directory.extent);
         self.notes.directories.push(noted);
-        let mut open: Option<usize> = None;
+        let mut open: Option<(usize, &[u8])> = None;
         let mut at = 0usize;
         let mut before: Option<&[u8]> = None;
         let mut is_sorted = true;
@@ -199,24 +199,26 @@ impl<'a, R: Read + Seek> Walk<'a, R> {
     }
 
     /// Adds the item of a record. `open` is a file that has more parts.
-    fn record(
+    fn record<'b>(
         &mut self,
-        record: &RawRecord<'_>,
+        record: &RawRecord<'b>,
         here: u64,
         directory: &Pending,
         pending: &mut VecDeque<Pending>,
-        open: &mut Option<usize>,
+        open: &mut Option<(usize, &'b [u8])>,
     ) -> Result<(), Error> {
         self.item_budget.take(1, here)?;
         let has_more = record.flags & MULTI_EXTENT != 0;
-        if let Some(index) = open.take() {
+        if let Some((index, name)) = open.take()
+            && name == record.identifier
+        {
             let mut extents = Vec::new();
             self.extents(record, here, &mut extents)?;
             if let Some(item) = self.listing.items.get_mut(index) {
                 item.len = item.len.saturating_add(u64::from(record.data_len));
                 item.extents.extend(extents);
             }
-            *open = has_more.then_some(index);
+            *open = has_more.then_some((index, name));
             return Ok(());
         }
         let rock_ridge = match self.skip {
@@ -267,6 +269,7 @@ impl<'a, R: Read + Seek> Walk<'a, R> {
         item.accessed = rock_ridge.accessed;
         item.posix = rock_ridge.posix;
         item.unpacked_len = rock_ridge.unpacked_len;
+        item.is_packed = rock_ridge.is_packed;
         if item.extents.len() > 1 {
             self.notes.interleaved.push(item.path_text());
         }
@@ -298,7 +301,7 @@ impl<'a, R: Read + Seek> Walk<'a, R> {
         } else if kind.is_some_and(|kind| !matches!(kind, 0 | 0o100_000)) {
             item.kind = ItemKind::Special;
         } else if has_more {
-            *open = Some(self.listing.items.len());
+            *open = Some((self.listing.items.len(), record.identifier));
         }
         self.listing.items.push(item);
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Seek};
 
+use super::boot_file::BootFile;
 use super::findings::Findings;
 use super::{FatVolume, Format, Place, Report, tree};
 use crate::error::Error;
@@ -219,9 +220,15 @@ fn boot_volume(volume: &FatVolume) -> Judgement {
     if volume.boot_files.is_empty() {
         reasons.push(Finding::new(Check::NoBootFile, volume.name()));
     }
+    let is_cut = |file: &BootFile| file.is_cut;
+    let all_cut = volume.boot_files.iter().all(is_cut);
     for file in volume.boot_files.iter().filter(|file| !file.is_good) {
         let finding = Finding::new(Check::BootFileBroken, file.path.clone());
-        warnings.push(finding);
+        if all_cut {
+            reasons.push(finding);
+        } else {
+            warnings.push(finding);
+        }
     }
     let is_error = |finding: &&Finding| finding.severity() == crate::Severity::Error;
     warnings.extend(volume.findings.iter().filter(is_error).cloned());
@@ -318,14 +325,16 @@ fn usb_mbr(report: &Report) -> Judgement {
     if has_gpt && table.is_protective() {
         return because(Check::GptFirst, "");
     }
-    let mut entries = table.mbr.iter();
-    let Some(entry) = entries.find(|entry| entry.kind == 0xEF) else {
+    let entries = table.mbr.iter().filter(|entry| entry.kind == 0xEF);
+    let mut judgements = entries.map(|entry| match volume_of(report, Place::Mbr(entry.number)) {
+        Some(volume) => boot_volume(volume),
+        None => because(Check::EspNotFat, format!("MBR entry {}", entry.number)),
+    });
+    let Some(first) = judgements.next() else {
         return because(Check::NoMbrEsp, "");
     };
-    let Some(volume) = volume_of(report, Place::Mbr(entry.number)) else {
-        return because(Check::EspNotFat, format!("MBR entry {}", entry.number));
-    };
-    let (reasons, mut warnings) = boot_volume(volume);
+    let good = std::iter::once(first.clone()).chain(judgements);
+    let (reasons, mut warnings) = good.into_iter().find(|j| j.0.is_empty()).unwrap_or(first);
     warnings.insert(0, Finding::new(Check::MbrOnly, ""));
     let of_gpt = table.findings.iter();
     let stops = of_gpt.filter(|f| matches!(f.check, Check::GptIsohybrid | Check::GptUnusable));
@@ -342,7 +351,9 @@ fn usb_fat(report: &Report) -> Judgement {
 
 fn usb_bios(report: &Report) -> Judgement {
     let table = &report.partitions;
-    if !table.has_boot_code || table.mbr.is_empty() {
+    // The boot sector of a file system has code too, but an ISO image has none there.
+    let has_boot_sector = report.format == Format::Iso9660 || !table.mbr.is_empty();
+    if !table.has_boot_code || !has_boot_sector {
         return because(Check::NoBootCode, "");
     }
     (Vec::new(), Vec::new())

@@ -13,6 +13,8 @@ use crate::item::{Item, ItemKind};
 pub(crate) struct BootFile {
     pub(crate) path: String,
     pub(crate) is_good: bool,
+    /// A part of it lies behind the end of the image.
+    pub(crate) is_cut: bool,
 }
 
 /// The boot files of a volume.
@@ -27,12 +29,19 @@ pub(super) fn find<R: Read + Seek>(
             continue;
         }
         let mut start = vec![0; 4096];
+        let ends = item.extents.iter().map(|e| e.offset.saturating_add(e.len));
+        let is_cut = ends.max().unwrap_or(0) > fat.input.len;
         let is_good = match read_start(fat, item, &mut start) {
+            Ok(_) if is_cut => false,
             Ok(n) => is_for(start.get(..n).unwrap_or(&[]), &path),
             Err(error @ Error::Image { .. }) => return Err(error),
             Err(_) => false,
         };
-        out.push(BootFile { path, is_good });
+        out.push(BootFile {
+            path,
+            is_good,
+            is_cut,
+        });
     }
     Ok(out)
 }

@@ -147,10 +147,13 @@ fn file(item: &Item, base: u64) -> Json {
         ItemKind::Symlink(target) => ("symlink", Some(crate::error::text(target))),
         ItemKind::Special => ("special", None),
     };
+    // Of what is unpacked, the length that is extracted.
+    let size = item.unpacked_len.filter(|_| item.is_packed);
+    let size = size.unwrap_or(item.len);
     let mut members = vec![
         ("path", item.path_text().into()),
         ("type", kind.into()),
-        ("size", item.len.into()),
+        ("size", size.into()),
     ];
     let mut add = |name, value: Option<Json>| members.extend(value.map(|value| (name, value)));
     let first = item.extents.first();
@@ -172,6 +175,7 @@ fn file(item: &Item, base: u64) -> Json {
     add("short_name", item.short_name.clone().map(Into::into));
     add("flags", Some(u64::from(item.flags).into()));
     add("unpacked_size", item.unpacked_len.map(Into::into));
+    add("stored_size", item.is_packed.then(|| item.len.into()));
     let members = members
         .into_iter()
         .map(|(name, Json(value))| format!("{}:{value}", Json::from(name).0));
