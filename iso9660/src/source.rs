@@ -69,7 +69,8 @@ impl Source {
         })
     }
 
-    /// Content of `len` bytes that `open` gives a reader on, each time from the beginning.
+    /// Content of `len` bytes that `open` gives a reader on, each time from the beginning. Readers of
+    /// several sources may be open at once and in any order, each in a thread.
     #[must_use]
     pub fn reader<R: Read + Send + 'static>(
         len: u64,

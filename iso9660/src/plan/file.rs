@@ -23,9 +23,9 @@ pub(super) type Failure = (u64, Error);
 
 impl Plan {
     /// Writes the image to a file that appears under its name only when it is complete; what had
-    /// the name before stays until then. Long runs of zeros and the holes of large files become
-    /// holes, and large files are shared where the file system can do that. The rest is copied by
-    /// up to four threads.
+    /// the name before stays until then. Long runs that no content fills and the holes of large
+    /// files become holes; large files that begin at 4 KiB in the image share their blocks with it
+    /// where the file system can do that. The rest is copied by up to four threads.
     ///
     /// A device or pipe is written in place.
     ///
