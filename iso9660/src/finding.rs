@@ -154,6 +154,7 @@ checks! {
     // FAT.
     FatUnreadable, Error, "fat-unreadable", "a part of the volume cannot be read";
     FatTruncated, Error, "fat-truncated", "the volume is longer than its partition or the image";
+    FatLonger, Warning, "fat-longer", "the volume is longer than its partition, but nothing that is in use is cut off the image";
     FatKindMismatch, Warning, "fat-kind-mismatch", "the count of clusters belongs to another type than the layout, so firmware reads it wrong";
     FatNearLimit, Note, "fat-near-limit", "the count of clusters is so near to that of another type that some drivers take it for one";
     FatTableTooShort, Warning, "fat-table-too-short", "the allocation table is too short for the volume";

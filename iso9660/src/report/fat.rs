@@ -27,7 +27,8 @@ struct Candidate {
 
 /// Finds the FAT volumes.
 pub(super) fn find<R: Read + Seek>(reader: &mut R, report: &mut Report) -> Result<(), Error> {
-    for candidate in candidates(report) {
+    let candidates = candidates(report);
+    for candidate in &candidates {
         let volumes = &mut report.fat_volumes;
         if let Some(known) = volumes.iter_mut().find(|v| v.offset == candidate.offset) {
             known.places.push(candidate.place);
@@ -39,7 +40,9 @@ pub(super) fn find<R: Read + Seek>(reader: &mut R, report: &mut Report) -> Resul
         let (offset, limits) = (candidate.offset, Limits::default());
         match FatReader::with_limits(&mut *reader, offset, u64::MAX, limits) {
             Ok(mut fat) => {
-                let volume = inspect(&mut fat, &candidate)?;
+                let same = candidates.iter().filter(|c| c.offset == offset);
+                let longest = same.map(|c| c.len).max().unwrap_or(0);
+                let volume = inspect(&mut fat, candidate, longest)?;
                 volumes.push(volume);
             }
             Err(error @ Error::Image { .. }) => return Err(error),
@@ -87,6 +90,7 @@ fn candidates(report: &Report) -> Vec<Candidate> {
 fn inspect<R: Read + Seek>(
     fat: &mut FatReader<R>,
     candidate: &Candidate,
+    longest: u64,
 ) -> Result<FatVolume, Error> {
     let mut survey = fat.survey()?;
     let boot = fat.boot.clone();
@@ -111,7 +115,7 @@ fn inspect<R: Read + Seek>(
     for problem in &survey.listing.problems {
         findings.add(Check::FatUnreadable, about(&problem.to_string()));
     }
-    boot_sector(&boot, fat, candidate, &name, &mut findings)?;
+    boot_sector(&boot, fat, &name, &mut findings)?;
     let is_cross_linked = survey.is_cross_linked();
     findings.add_if(is_cross_linked, Check::FatCrossLinked, &name);
     for path in &survey.too_long {
@@ -145,6 +149,17 @@ fn inspect<R: Read + Seek>(
     let runs = survey.runs.iter();
     let ends = runs.map(|run| run.offset.saturating_add(run.len));
     out.used_len = ends.fold(boot.data, u64::max);
+    let room = candidate.len.min(fat.input.len);
+    if boot.len > room {
+        // xorriso cuts partitions to whole blocks of the ISO. That takes free space away, or bytes
+        // that the boot catalog leads to all the same.
+        let is_there = longest.max(room) >= out.used_len && boot.len <= fat.input.len;
+        let check = match is_there {
+            true => Check::FatLonger,
+            false => Check::FatTruncated,
+        };
+        findings.add(check, format!("{name}: {} of {room} bytes", boot.len));
+    }
     out.items = survey.listing.items;
     out.boot_files = boot_file::find(fat, &out.items)?;
     out.findings = findings.finish();
@@ -154,13 +169,9 @@ fn inspect<R: Read + Seek>(
 fn boot_sector<R: Read + Seek>(
     boot: &BootSector,
     fat: &mut FatReader<R>,
-    candidate: &Candidate,
     name: &str,
     findings: &mut Findings,
 ) -> Result<(), Error> {
-    let room = candidate.len.min(fat.input.len);
-    let subject = format!("{name}: {} of {room} bytes", boot.len);
-    findings.add_if(boot.len > room, Check::FatTruncated, subject);
     let by_clusters = boot.kind_by_clusters();
     let subject = format!(
         "{name}: {} with {} clusters",

@@ -14,6 +14,7 @@ const MAX_LEN: u64 = 18 << 20;
 /// A directory as a table has it.
 #[derive(Debug, PartialEq, Eq)]
 struct Record {
+    /// Block of the directory itself, behind its extended attribute record.
     block: u32,
     parent: u16,
     name: Vec<u8>,
@@ -66,7 +67,7 @@ fn parse(bytes: &[u8], is_big: bool) -> Option<Vec<Record>> {
             (le32(record, 2), le16(record, 6))
         };
         out.push(Record {
-            block,
+            block: block.saturating_add(u32::from(byte(record, 1))),
             parent,
             name: record.get(8..name_len.checked_add(8)?)?.to_vec(),
         });
