@@ -316,3 +316,28 @@ fn a_file_of_both_trees_is_stored_once_only_when_it_is_the_same() {
     assert!(!is_shared(&other));
     assert!(other.len() > same.len() + 3 * MIB - 65_536);
 }
+
+#[test]
+fn a_link_of_the_system_partition_shows_its_file_whatever_the_iso_tree_has() {
+    let esp = Tree::new()
+        .file("EFI/BOOT/BOOTX64.EFI", b"MZ, of the system partition")
+        .hard_link("EFI/link.efi", "EFI/BOOT/BOOTX64.EFI")
+        .hard_link("EFI/second.efi", "EFI/link.efi");
+    for own in [
+        Tree::new(),
+        Tree::new().file("EFI/BOOT/BOOTX64.EFI", "of the ISO tree"),
+        Tree::new().symlink("EFI/BOOT/BOOTX64.EFI", "elsewhere"),
+    ] {
+        let mut image = Vec::new();
+        let plan = Image::bootable(esp.clone()).unwrap().tree(own).plan();
+        plan.unwrap().write_to(&mut image).unwrap();
+        let mut iso = IsoReader::read(std::io::Cursor::new(image)).unwrap();
+        let items = iso.items(Namespace::RockRidge).unwrap();
+        for path in ["EFI/link.efi", "EFI/second.efi"] {
+            let item = items.iter().find(|item| item.path == path.as_bytes());
+            let mut content = Vec::new();
+            iso.copy_to(item.unwrap(), &mut content).unwrap();
+            assert_eq!(content, b"MZ, of the system partition", "{path}");
+        }
+    }
+}

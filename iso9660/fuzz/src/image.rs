@@ -42,7 +42,26 @@ impl Case {
                 image = image.esp_alignment(1 << u.int_in_range(11..=20)?);
             }
             image = image.esp_name(*u.choose(&["ESP", "", "é😀"])?);
+            // A link of the ESP becomes a file where the ISO tree has something of its own under
+            // the name of the link's file.
+            let own = |path: &Vec<u8>| nodes.contains_key(path);
+            let hidden = esp
+                .nodes
+                .iter()
+                .filter(|(path, node)| !node.is_link && own(path));
+            let number = |node: &Node| match node.kind {
+                Kind::File(_, number) => Some(number),
+                _ => None,
+            };
+            let hidden: Vec<usize> = hidden.filter_map(|(_, node)| number(node)).collect();
             for (path, node) in esp.nodes.iter().filter(|_| is_shown) {
+                let mut node = node.clone();
+                if let Kind::File(_, number) = &mut node.kind
+                    && hidden.contains(number)
+                {
+                    *next += 1;
+                    *number = *next;
+                }
                 let own = nodes.entry(path.clone()).or_insert_with(|| node.clone());
                 has_conflict |= own.is_directory() != node.is_directory();
             }

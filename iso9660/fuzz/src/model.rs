@@ -16,6 +16,8 @@ pub type Nodes = BTreeMap<Vec<u8>, Node>;
 pub struct Node {
     pub kind: Kind,
     pub attributes: Attributes,
+    /// A hard link to a file that comes under another name.
+    pub is_link: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -97,6 +99,7 @@ pub fn tree(u: &mut Unstructured<'_>, purpose: For, next: &mut usize) -> Result<
         let node = Node {
             kind,
             attributes: Attributes::default(),
+            is_link: false,
         };
         nodes.insert(path.into(), node);
         entries.push((path.into(), Entry::file(source)));
@@ -112,6 +115,7 @@ pub fn tree(u: &mut Unstructured<'_>, purpose: For, next: &mut usize) -> Result<
             continue;
         }
         let mut attributes = Attributes::arbitrary(u)?;
+        let mut is_link = false;
         let (kind, entry) = match u.int_in_range(0..=9)? {
             0 | 1 => (Kind::Directory, Entry::directory()),
             2 if purpose == For::Iso => {
@@ -123,6 +127,7 @@ pub fn tree(u: &mut Unstructured<'_>, purpose: For, next: &mut usize) -> Result<
                 let files: Vec<_> = nodes.iter().filter(|(_, n)| is_file(n)).collect();
                 let (existing, node) = *u.choose(&files)?;
                 attributes = node.attributes.clone();
+                is_link = true;
                 let mut named = existing.clone();
                 if u.ratio(1, 4)? {
                     named.insert(0, b'/');
@@ -136,7 +141,14 @@ pub fn tree(u: &mut Unstructured<'_>, purpose: For, next: &mut usize) -> Result<
         };
         entries.push((path.clone(), attributes.apply(entry)));
         add_parents(&mut nodes, &path);
-        nodes.insert(path, Node { kind, attributes });
+        nodes.insert(
+            path,
+            Node {
+                kind,
+                attributes,
+                is_link,
+            },
+        );
     }
     // The order makes no difference.
     if u.arbitrary()? {
@@ -184,6 +196,7 @@ fn add_parents(nodes: &mut Nodes, path: &[u8]) {
         nodes.entry(parent.to_vec()).or_insert_with(|| Node {
             kind: Kind::Directory,
             attributes: Attributes::default(),
+            is_link: false,
         });
     }
 }

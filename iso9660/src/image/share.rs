@@ -3,13 +3,15 @@
 use std::io::{self, Read as _};
 
 use crate::error::{Error, text};
-use crate::tree::{Content, Kind, ROOT, Tree, join};
+use crate::tree::{Content, Kind, Node, ROOT, Tree, join, names};
 use crate::{Source, source};
 
 impl Tree {
     /// Adds the files of the ESP to an ISO tree. A file that both have keeps the ISO tree's content;
     /// if that is the same, it is stored in the ESP only when `possible`.
     pub(super) fn show_esp(&mut self, esp: &Self, possible: bool) -> Result<(), Error> {
+        // Nodes that are added get the numbers from here on.
+        let first_of_esp = self.nodes.len();
         let mut pending = vec![(ROOT, ROOT, Vec::new())];
         while let Some((from, to, path)) = pending.pop() {
             for (name, &child) in esp.children(from).into_iter().flatten() {
@@ -31,11 +33,26 @@ impl Tree {
                         pending.push((child, id, path));
                     }
                     (Kind::Content(content), None) => {
-                        let mut content = content.clone();
+                        let (mut content, mut attributes) =
+                            (content.clone(), node.attributes.clone());
+                        if let Content::HardLink(target) = &mut content
+                            && let Some((path, file)) = esp.linked_file(target)
+                        {
+                            *target = path.into();
+                            let other = self.find(target, |_, _| false);
+                            // Where the ISO tree has something else under the file's name, the
+                            // link still is what it is in the ESP.
+                            if other.is_some_and(|id| id < first_of_esp)
+                                && let Kind::Content(file_content) = &file.kind
+                            {
+                                content = file_content.clone();
+                                attributes = file.attributes.clone();
+                            }
+                        }
                         if let Content::File { in_esp, .. } = &mut content {
                             *in_esp = possible;
                         }
-                        self.add_content(to, name, node.attributes.clone(), content);
+                        self.add_content(to, name, attributes, content);
                     }
                     (Kind::Content(content), Some(id)) => {
                         let Some(own) = self.nodes.get_mut(id) else {
@@ -54,6 +71,24 @@ impl Tree {
             }
         }
         Ok(())
+    }
+
+    /// The file that a hard link stands for, through further links, and its path.
+    fn linked_file(&self, target: &[u8]) -> Option<(Vec<u8>, &Node)> {
+        let mut target = target;
+        // A chain longer than the tree is a circle.
+        for _ in &self.nodes {
+            let node = self.nodes.get(self.find(target, |_, _| false)?)?;
+            match &node.kind {
+                Kind::Content(Content::HardLink(next)) => target = next,
+                Kind::Content(Content::File { .. }) => {
+                    let names: Vec<&[u8]> = names(target).collect();
+                    return Some((names.join(&b'/'), node));
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 }
 
