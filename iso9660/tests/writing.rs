@@ -294,6 +294,28 @@ fn a_full_device_is_an_error_of_the_output() {
 }
 
 #[test]
+fn a_link_stays_a_link_and_what_it_names_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let link = folder.path().join("link");
+    fs::create_dir(folder.path().join("d")).unwrap();
+    std::os::unix::fs::symlink("d/second", &link).unwrap();
+    std::os::unix::fs::symlink("image", folder.path().join("d/second")).unwrap();
+    let plan = Image::new(Tree::new().file("a", "a")).plan().unwrap();
+    // The first time there is no such file.
+    for _ in 0..2 {
+        plan.write_file(&link).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(names(&folder.path().join("d")), ["image", "second"]);
+        let written = fs::metadata(folder.path().join("d/image")).unwrap();
+        assert_eq!(written.len(), plan.len());
+    }
+    // A link to itself leads nowhere.
+    fs::remove_file(folder.path().join("d/second")).unwrap();
+    std::os::unix::fs::symlink("second", folder.path().join("d/second")).unwrap();
+    assert!(plan.write_file(&link).is_err());
+}
+
+#[test]
 fn a_file_opened_for_appending_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::Plan;
@@ -40,8 +40,11 @@ impl Plan {
     /// As [`Plan::write_to`], and [`Error::Host`] when the file cannot be made. No file is left then.
     pub fn write_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
-        // A link is followed, as it is when a file is opened.
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let path = followed(path).map_err(|source| Error::Host {
+            doing: "cannot create",
+            path: path.to_path_buf(),
+            source,
+        })?;
         let failed = |doing, source| Error::Host {
             doing,
             path: path.clone(),
@@ -124,6 +127,21 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Where a path leads when it is a link, also to a file that is not there yet, as when a file is made
+/// by opening it.
+fn followed(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    // As many links as Linux follows.
+    for _ in 0..40 {
+        match (fs::canonicalize(&path), fs::read_link(&path)) {
+            (Ok(path), _) => return Ok(path),
+            (_, Ok(target)) => path = path.with_file_name(target),
+            _ => return Ok(path),
+        }
+    }
+    fs::canonicalize(path)
 }
 
 /// Writes bytes to their place.
