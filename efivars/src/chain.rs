@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 
-use rsa::Pkcs1v15Sign;
+use rsa::traits::PublicKeyParts as _;
+use rsa::{BigUint, Pkcs1v15Sign};
 
 use crate::certificate::Authority;
 use crate::{Certificate, HashAlgorithm};
@@ -26,43 +27,50 @@ pub(crate) fn verify_digest(
         .is_some_and(|key| key.verify(scheme, digest, signature).is_ok())
 }
 
-/// Whether `signer` is `trusted`, or is signed by it through certificates of `pool`.
-pub(crate) fn reaches(signer: &Certificate, pool: &[Certificate], trusted: &Certificate) -> bool {
-    let mut path = alloc::vec![signer];
-    follow(&mut path, pool, trusted)
+/// The last bytes of what `signature` hides, which are the digest if [`verify_digest`] is to accept
+/// it: one use of the key for any number of digests. None where there is no digest to accept.
+pub(crate) fn signed_digest(
+    certificate: &Certificate,
+    algorithm: HashAlgorithm,
+    signature: &[u8],
+) -> Option<Vec<u8>> {
+    let key = certificate.public_key()?;
+    let value = BigUint::from_bytes_be(signature);
+    if signature.len() != key.size() || value >= *key.n() {
+        return None;
+    }
+    let block = value.modpow(key.e(), key.n()).to_bytes_be();
+    let start = block.len().saturating_sub(algorithm.digest_len());
+    block.get(start..).map(<[u8]>::to_vec)
 }
 
-fn follow<'a>(
-    path: &mut Vec<&'a Certificate>,
-    pool: &'a [Certificate],
-    trusted: &'a Certificate,
-) -> bool {
-    let Some(last) = path.last().copied() else {
-        return false;
-    };
-    if last == trusted {
-        return true;
-    }
-    // Everything between the signer and the last issuer is intermediate.
-    let below = path.len().saturating_sub(1);
-    if issued(trusted, last) && may_issue(trusted, below, true) {
-        return true;
-    }
-    if path.len() >= MAX_DEPTH {
-        return false;
-    }
-    for candidate in pool {
-        if path.contains(&candidate)
-            || !issued(candidate, last)
-            || !may_issue(candidate, below, candidate == trusted)
-        {
-            continue;
-        }
-        path.push(candidate);
-        if follow(path, pool, trusted) {
+/// Whether `signer` is `trusted`, or is signed by it through certificates of `pool`.
+///
+/// It goes level by level: a certificate is met first where the fewest lie below it, and what it
+/// may not issue there it may not issue further up. So each is looked at once, however many ways
+/// lead to it.
+pub(crate) fn reaches(signer: &Certificate, pool: &[Certificate], trusted: &Certificate) -> bool {
+    let mut seen = alloc::vec![signer];
+    let mut level = alloc::vec![signer];
+    for below in 0..MAX_DEPTH {
+        // Everything between the signer and the last issuer is intermediate.
+        let ends = |last: &&Certificate| {
+            *last == trusted || may_issue(trusted, below, true) && issued(trusted, last)
+        };
+        if level.iter().any(ends) {
             return true;
         }
-        path.pop();
+        let mut next = Vec::new();
+        for candidate in pool {
+            if !seen.contains(&candidate)
+                && may_issue(candidate, below, candidate == trusted)
+                && level.iter().any(|last| issued(candidate, last))
+            {
+                seen.push(candidate);
+                next.push(candidate);
+            }
+        }
+        level = next;
     }
     false
 }

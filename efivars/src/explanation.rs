@@ -3,8 +3,8 @@ use core::fmt;
 
 use crate::authenticated_update::signed_bytes;
 use crate::{
-    Attributes, AuthenticatedUpdate, Certificate, DB, DBR, DBT, DBX, EfiTime, Guid, KEK, MOK_LIST,
-    MOK_LIST_X, PK, VariableName, VerificationError,
+    Attributes, AuthenticatedUpdate, Certificate, DB, DBR, DBT, DBX, EfiTime, Guid, HashAlgorithm,
+    KEK, MOK_LIST, MOK_LIST_X, PK, VariableName, VerificationError,
 };
 
 /// What an authenticated update was signed for, and by whom: the file itself does not say, so the likely names, GUIDs and
@@ -98,6 +98,8 @@ impl AuthenticatedUpdate<'_> {
             }
         };
         explanation.signers = signature.signer_certificates().flatten().cloned().collect();
+        // A key is used once, not for each candidate: a large one of a stranger takes its time.
+        let signed = signature.signed_digest();
         for with_terminator in [false, true] {
             for bits in ATTRIBUTES {
                 for name in names {
@@ -106,6 +108,13 @@ impl AuthenticatedUpdate<'_> {
                     if with_terminator {
                         let end = name.to_utf16().len();
                         content.splice(end..end, [0, 0]);
+                    }
+                    let is_other = |(algorithm, digest): &(HashAlgorithm, Vec<u8>)| {
+                        algorithm.digest(&[&content]) != *digest
+                    };
+                    if signed.as_ref().is_some_and(is_other) {
+                        explanation.error = Some(VerificationError::BadSignature);
+                        continue;
                     }
                     match signature.verify(&[&content]) {
                         Ok(_) => {

@@ -159,6 +159,19 @@ impl SignedData {
             .collect()
     }
 
+    /// The digest of the content that the first signer signed, if its signature is good; none where
+    /// it signed attributes, or where [`verify`](Self::verify) refuses it without using its key.
+    pub(crate) fn signed_digest(&self) -> Option<(HashAlgorithm, Vec<u8>)> {
+        let signer = self.signers.first().filter(|s| s.attributes.is_none())?;
+        let algorithm = HashAlgorithm::from_oid(&signer.digest)?;
+        if !self.digests.contains(&signer.digest) {
+            return None;
+        }
+        let certificate = signer.certificate(&self.certificates)?;
+        let digest = chain::signed_digest(certificate, algorithm, &signer.signature)?;
+        Some((algorithm, digest))
+    }
+
     /// Whether all signers signed this content and chain to `trusted`.
     ///
     /// # Errors
