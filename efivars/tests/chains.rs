@@ -9,7 +9,9 @@
 mod support;
 
 use efivars::{Certificate, DB, EfiStatus, Enrolment, Firmware, Guid, KEK, Machine, Update, Write};
-use support::{certificate, key, time};
+use rsa::pkcs8::DecodePrivateKey as _;
+use sha2::{Digest as _, Sha256};
+use support::{certificate, key, text, time};
 
 fn machine(key_exchange_key: &str) -> Machine {
     let plan = Enrolment::new(
@@ -73,4 +75,39 @@ fn kek_itself_takes_no_chain() {
     assert!(machine.write(&by_kek.unwrap().to_write()).is_err());
     let by_pk = update.sign(&certificate("PK"), &key("PK")).unwrap();
     assert!(machine.write(&by_pk.to_write()).is_ok());
+}
+
+/// The root again with another serial number: it issues all the others, and all of them issue it.
+fn twin_of_root(number: u8) -> Certificate {
+    let der = certificate("root").to_der().to_vec();
+    // Within the certificate: head of the whole, the signed part with its head, the algorithm, and
+    // the signature at the end.
+    let len = 4 + usize::from(u16::from_be_bytes([der[6], der[7]]));
+    let mut signed = der[4..4 + len].to_vec();
+    let serial = [2, 2, 0x10, 3];
+    let at = signed.windows(4).position(|bytes| bytes == serial).unwrap();
+    signed[at + 3] = number;
+    let key = rsa::RsaPrivateKey::from_pkcs8_pem(&text("keys/root.key")).unwrap();
+    let prefix = b"\x30\x31\x30\x0d\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01\x05\x00\x04\x20";
+    let scheme = rsa::Pkcs1v15Sign {
+        hash_len: Some(32),
+        prefix: prefix.as_slice().into(),
+    };
+    let signature = key.sign(scheme, &Sha256::digest(&signed)).unwrap();
+    let rest = &der[4 + len..der.len() - signature.len()];
+    let whole = [&der[..4], &signed, rest, &signature].concat();
+    Certificate::from_der(&whole).unwrap()
+}
+
+#[test]
+fn certificates_that_all_issue_each_other_are_looked_at_once() {
+    // Along every path there would be more steps than seconds in a year.
+    let chain: Vec<Certificate> = (100..116).map(twin_of_root).collect();
+    let list = efivars::SignatureDatabase::new().with_certificate(Guid::ZERO, &certificate("db2"));
+    let update = Update::append(DB, &list, time("2024-01-02 03:04:06")).unwrap();
+    let update = update.with_chain(chain.clone());
+    let write = update.sign(&chain[0], &key("root")).unwrap().to_write();
+    let refusal = machine("KEK").write(&write).unwrap_err();
+    assert_eq!(refusal.status, EfiStatus::SECURITY_VIOLATION);
+    assert!(machine("root").write(&write).is_ok());
 }
