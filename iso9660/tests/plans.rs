@@ -7,23 +7,14 @@
     reason = "tests stop at the first surprise"
 )]
 
+#[path = "support/pattern.rs"]
+mod pattern;
+
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 
 use iso9660::{Disk, Entry, Error, Fat, Guid, Image, Partition, Plan, Source, Tree};
-
-/// Bytes that differ from their neighbours.
-fn pattern(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    (0..len)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            state.to_be_bytes()[0]
-        })
-        .collect()
-}
+use pattern::pattern;
 
 /// Files at the limits of blocks, from memory, from the host and from readers.
 fn tree(folder: &Path) -> Tree {

@@ -8,6 +8,8 @@
 
 #[path = "support/odd_trees.rs"]
 mod odd_trees;
+#[path = "support/pattern.rs"]
+mod pattern;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -18,22 +20,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use iso9660::{BiosBoot, Disk, Error, Fat, FatKind, Guid, Image, Partition, Plan, Source, Tree};
+use pattern::pattern;
 
 /// Length of the pieces that threads take, and from which on files get treatment of their own.
 const PIECE: usize = 512 << 10;
-
-/// Bytes that differ from their neighbours.
-fn pattern(len: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    (0..len)
-        .map(|_| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            state.to_be_bytes()[0]
-        })
-        .collect()
-}
 
 /// Holds a written file to the forward pass; answers the file's metadata.
 fn assert_written(name: &str, plan: &Plan, folder: &Path) -> fs::Metadata {
