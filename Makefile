@@ -3,7 +3,7 @@
 
 help:
 	@echo 'make demo    keys, UKI, Secure Boot ISO; boots it, seals and unseals a disk key (about 4 minutes)'
-	@echo 'make test    all checks: lint, units, vectors, other tools, the boots (35 to 40 minutes on two cores)'
+	@echo 'make test    all checks: lint, units, vectors, other tools, the boots (30 to 40 minutes on two cores)'
 	@echo 'make lint    format, clippy, documentation, no_std'
 	@echo 'make matrix  every boot there is, predicted beside measured registers'
 	@echo 'make bench   speed and memory beside other tools'
