@@ -1,6 +1,7 @@
 //! Work that several threads share.
 
 use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// Most of the work is the kernel's, which writes one piece of a file and changes one directory at a
@@ -30,11 +31,11 @@ pub(crate) fn map<I: Sync, T: Send>(items: &[I], map: impl Fn(&I) -> T + Sync) -
     if let [item] = items {
         return vec![map(item)];
     }
-    let next = std::sync::atomic::AtomicUsize::new(0);
+    let next = AtomicUsize::new(0);
     let parts = on_threads(|| {
         let mut part = Vec::new();
         loop {
-            let index = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let index = next.fetch_add(1, Ordering::Relaxed);
             match items.get(index) {
                 Some(item) => part.push((index, map(item))),
                 None => return part,

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Plan;
 use super::draft::Draft;
@@ -101,31 +101,35 @@ impl Plan {
 
     /// Writes pieces until there are no more.
     fn write_pieces(&self, pieces: &Mutex<Pieces<'_>>, file: &File) -> Result<(), Failure> {
-        let next = || {
-            let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
-            pieces.next()
-        };
+        let share = Share(pieces);
         let mut reader = self.reader();
         let mut buffer = Buffer::new();
-        let stop = |failure| {
-            let mut pieces = pieces.lock().unwrap_or_else(PoisonError::into_inner);
-            pieces.stop();
-            failure
-        };
-        while let Some(piece) = next().map_err(stop)? {
+        while let Some(piece) = share.lock().next()? {
             let mut at = piece.start;
             reader.go_to(at);
             while at < piece.end {
                 let bytes = buffer.get(piece.end - at);
-                let written = match reader.fill(bytes) {
-                    Ok(_) => write_at(file, bytes, at),
-                    Err(error) => Err((at, error)),
-                };
-                written.map_err(stop)?;
+                reader.fill(bytes).map_err(|error| (at, error))?;
+                write_at(file, bytes, at)?;
                 at += bytes.len() as u64;
             }
         }
         Ok(())
+    }
+}
+
+/// One thread's share of the pieces. When it ends, by an error or a panic too, no more are handed out.
+struct Share<'a, 'b>(&'b Mutex<Pieces<'a>>);
+
+impl<'a> Share<'a, '_> {
+    fn lock(&self) -> MutexGuard<'_, Pieces<'a>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Share<'_, '_> {
+    fn drop(&mut self) {
+        self.lock().stop();
     }
 }
 

@@ -43,8 +43,12 @@ struct Large<'a> {
 impl<'a> Pieces<'a> {
     /// The file is empty afterwards, and remains so until pieces are taken.
     pub(super) fn new(plan: &'a Plan, file: &'a File) -> io::Result<Self> {
-        let large = plan.segments.iter().filter_map(large_file);
-        let sharing = Sharing::find_out(large.map(|(_, host)| host), file);
+        let large = plan.segments.iter().map(Treatment::of);
+        let large = large.filter_map(|treatment| match treatment {
+            Treatment::Large(_, host) => Some(host),
+            _ => None,
+        });
+        let sharing = Sharing::find_out(large, file);
         // Not of an empty file: ext4 takes that for the replacement of its content, which it then puts
         // onto the disk when the file is closed.
         if file.metadata()?.len() > 0 {
@@ -89,7 +93,7 @@ impl<'a> Pieces<'a> {
                 let end = start.saturating_add(segment.len);
                 match Treatment::of(segment) {
                     Treatment::Whole => return Ok(Some(start..end)),
-                    Treatment::Large => self.begin_large(segment)?,
+                    Treatment::Large(path, host) => self.begin_large(segment, path, host)?,
                     Treatment::Plain => self.run = start..self.end_of_run(end),
                 }
             }
@@ -121,10 +125,12 @@ impl<'a> Pieces<'a> {
     }
 
     /// Opens a large file and shares of it what can be shared.
-    fn begin_large(&mut self, segment: &'a Segment) -> Result<(), Failure> {
-        let Some((path, host)) = large_file(segment) else {
-            return Ok(());
-        };
+    fn begin_large(
+        &mut self,
+        segment: &Segment,
+        path: &'a [u8],
+        host: &Path,
+    ) -> Result<(), Failure> {
         let unreadable = |source| {
             let path = text(path);
             (segment.offset, Error::Source { path, source })
@@ -181,33 +187,27 @@ impl Large<'_> {
     }
 }
 
-/// Name and place of a file of the host whose holes and blocks are worth a look.
-fn large_file(segment: &Segment) -> Option<(&[u8], &Path)> {
-    match &segment.data {
-        Data::Content { path, source } if segment.len >= PIECE_LEN => match &source.0 {
-            Kind::File { path: host, .. } => Some((path, host)),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
 /// How a segment is written.
-enum Treatment {
+enum Treatment<'a> {
     /// By one thread from its beginning to its end.
     Whole,
-    /// As [`large_file`].
-    Large,
+    /// Item and place of a file of the host whose holes and blocks are worth a look.
+    Large(&'a [u8], &'a Path),
     /// In pieces, together with its neighbours.
     Plain,
 }
 
-impl Treatment {
-    fn of(segment: &Segment) -> Self {
+impl<'a> Treatment<'a> {
+    fn of(segment: &'a Segment) -> Self {
         match &segment.data {
-            Data::Content { source, .. } if !source.reads_anywhere() => Self::Whole,
-            _ if large_file(segment).is_some() => Self::Large,
-            _ => Self::Plain,
+            Data::Content { path, source } => match &source.0 {
+                Kind::File { path: host, .. } if segment.len >= PIECE_LEN => {
+                    Self::Large(path, host)
+                }
+                _ if source.reads_anywhere() => Self::Plain,
+                _ => Self::Whole,
+            },
+            Data::Bytes(_) | Data::Table(_) => Self::Plain,
         }
     }
 }
