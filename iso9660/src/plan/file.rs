@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -104,7 +105,7 @@ impl Plan {
         let share = Share(pieces);
         let mut reader = self.reader();
         let mut buffer = Buffer::new();
-        while let Some(piece) = share.lock().next()? {
+        while let Some(piece) = share.next()? {
             let mut at = piece.start;
             reader.go_to(at);
             while at < piece.end {
@@ -122,6 +123,11 @@ impl Plan {
 struct Share<'a, 'b>(&'b Mutex<Pieces<'a>>);
 
 impl<'a> Share<'a, '_> {
+    /// The next piece. The lock ends here, not with the writing of the piece.
+    fn next(&self) -> Result<Option<Range<u64>>, Failure> {
+        self.lock().next()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Pieces<'a>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
